@@ -1,0 +1,216 @@
+//! A valid blueprint: one product decision, declared.
+//!
+//! These are the checked types; the TOML form, its errors and its JSON Schema live in `lakeloop-config`. What can be
+//! declared but is not built yet never gets this far.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, LearningTarget, Micros,
+    OutcomeType, Policy, StrategyName,
+};
+
+/// What is decided, with the default that is returned while nothing is learned or when anything fails.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum DecisionKind {
+    /// Yes or no.
+    YesNo {
+        /// True for `yes`.
+        default: bool,
+    },
+    /// One of several actions.
+    Choose {
+        /// At least two different ones, in declared order.
+        actions: Vec<String>,
+        /// One of them.
+        default: String,
+    },
+    /// A number.
+    Number {
+        /// Finite.
+        default: f64,
+    },
+}
+
+/// One field of the context that callers send.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContextField {
+    /// Its name: the JSON key, and the name of the feature.
+    pub name: Arc<str>,
+    /// Its type.
+    pub feature_type: FeatureType,
+    /// False: a request without it is refused.
+    pub missing_allowed: bool,
+    /// False: the field is logged and can serve as an entity, but no model sees it.
+    pub is_feature: bool,
+}
+
+/// One column of a feature view that the model sees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeatureColumn {
+    /// The column's name in the view, and the name of the feature.
+    pub name: Arc<str>,
+    /// Its type.
+    pub feature_type: FeatureType,
+    /// What stands in when the entity, the row or the value is absent or stale. Missing unless declared.
+    pub when_missing: FeatureValue,
+}
+
+/// Features that are read from the lake by entity, as of the decision's event time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeatureView {
+    /// The view's name; its table is `features.<name>`.
+    pub name: FeatureViewName,
+    /// The context field that holds the entity (`unit` stands for the unit itself).
+    pub entity: Arc<str>,
+    /// A value older than this at the decision's time counts as missing; `None`: never too old.
+    pub freshness_us: Option<i64>,
+    /// What to read.
+    pub columns: Vec<FeatureColumn>,
+}
+
+/// The outcome that the strategy learns from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutcomeSpec {
+    /// The event's name.
+    pub event: String,
+    /// What the label is.
+    pub outcome_type: OutcomeType,
+    /// How outcomes become one label.
+    pub aggregation: Aggregation,
+    /// Outcomes count when they happen in [decision, decision + window].
+    pub window_us: i64,
+    /// The label without outcomes.
+    pub absent: AbsentLabel,
+}
+
+/// What a model may cost.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ModelLimits {
+    /// 99th percentile of scoring one row, in microseconds.
+    pub max_latency_us: Option<f64>,
+    /// Size of the saved model.
+    pub max_bytes: Option<u64>,
+}
+
+/// When and on what to train.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// When to train: a cron expression of six fields (seconds first), in UTC. `None`: only when asked.
+    pub train: Option<String>,
+    /// Train on decisions of this long a time before the latest closed window; `None`: on all.
+    pub window_us: Option<i64>,
+    /// Fewer labelled rows than this: the run is skipped and says so.
+    pub minimum_rows: u64,
+    /// The number of trials of the search.
+    pub trials: u32,
+}
+
+/// One product decision, declared and checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Blueprint {
+    /// The strategy's name.
+    pub name: StrategyName,
+    /// What it is for, in words.
+    pub description: String,
+    /// What is decided.
+    pub decision: DecisionKind,
+    /// What a unit is, in words (`user`, `flight`).
+    pub unit: String,
+    /// What callers send.
+    pub context: Vec<ContextField>,
+    /// What is read from the lake.
+    pub features: Vec<FeatureView>,
+    /// What is learned from.
+    pub outcome: OutcomeSpec,
+    /// What a model may cost.
+    pub limits: ModelLimits,
+    /// How scores become a choice.
+    pub policy: Policy,
+    /// When to train.
+    pub schedule: Schedule,
+}
+
+/// The word for the action of a yes/no decision.
+fn yes_no_word(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
+impl Blueprint {
+    /// The version: a hash of everything that is declared, in canonical form. Comments, order of tables and spacing of
+    /// the file do not matter.
+    ///
+    /// `canonical` is the canonical text of this blueprint; the caller that owns the text form provides it.
+    pub fn version_of(canonical: &str) -> BlueprintVersion {
+        let digest = Sha256::digest(canonical.as_bytes());
+        let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        BlueprintVersion::new(hex).expect("sixteen hexadecimal digits are a blueprint version")
+    }
+
+    /// The actions in declared order: the words of a choice, `no` and `yes`, or nothing for numbers.
+    pub fn actions(&self) -> Vec<String> {
+        match &self.decision {
+            DecisionKind::YesNo { .. } => vec![yes_no_word(false).into(), yes_no_word(true).into()],
+            DecisionKind::Choose { actions, .. } => actions.clone(),
+            DecisionKind::Number { .. } => Vec::new(),
+        }
+    }
+
+    /// The default action's word; `None` for numbers.
+    pub fn default_action(&self) -> Option<&str> {
+        match &self.decision {
+            DecisionKind::YesNo { default } => Some(yes_no_word(*default)),
+            DecisionKind::Choose { default, .. } => Some(default),
+            DecisionKind::Number { .. } => None,
+        }
+    }
+
+    /// What a model of this strategy predicts.
+    pub fn learning_target(&self) -> LearningTarget {
+        match self.outcome.outcome_type {
+            OutcomeType::YesNo => LearningTarget::Binary,
+            OutcomeType::Number => LearningTarget::Regression,
+            OutcomeType::Category => LearningTarget::MultiClass {
+                classes: self.actions(),
+            },
+        }
+    }
+
+    /// True when a model of this strategy scores each action, with the action as one of its columns: for choices whose
+    /// outcome depends on the action taken.
+    pub fn action_is_feature(&self) -> bool {
+        self.policy.scores_each_action()
+            && !matches!(self.decision, DecisionKind::Number { .. })
+            && self.outcome.outcome_type != OutcomeType::Category
+    }
+
+    /// The features that a model sees, in order, with their types; without the action.
+    pub fn model_features(&self) -> impl Iterator<Item = (&Arc<str>, FeatureType)> {
+        let context = self
+            .context
+            .iter()
+            .filter(|field| field.is_feature)
+            .map(|field| (&field.name, field.feature_type));
+        let views = self.features.iter().flat_map(|view| &view.columns);
+        context.chain(views.map(|column| (&column.name, column.feature_type)))
+    }
+}
+
+/// A blueprint that was applied: one row of the `blueprints` table. The latest row of a strategy is in force.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppliedBlueprint {
+    /// The checked blueprint.
+    pub blueprint: Blueprint,
+    /// Its version.
+    pub version: BlueprintVersion,
+    /// Counts the applications of this strategy: 1, 2, 3, …
+    pub sequence: u32,
+    /// The text that was applied, as its author wrote it.
+    pub source: String,
+    /// When.
+    pub applied_at: Micros,
+}

@@ -1,0 +1,93 @@
+//! A decision, with all that is needed to make it again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BlueprintVersion, DecisionId, Features, Micros, ModelVersion, Policy, StrategyName, UnitId};
+
+/// Why the action is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionReason {
+    /// No model is live: the declared default, or, where the policy explores, a drawn action.
+    NoModel,
+    /// The policy's best choice by the model's scores.
+    Exploit,
+    /// The policy drew an action to learn from it.
+    Explore,
+    /// The model failed on this input; the declared default was returned and the cause logged.
+    Fallback,
+    /// The decision was made elsewhere and imported.
+    Imported,
+}
+
+impl DecisionReason {
+    /// The word that tables and answers use for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoModel => "no_model",
+            Self::Exploit => "exploit",
+            Self::Explore => "explore",
+            Self::Fallback => "fallback",
+            Self::Imported => "imported",
+        }
+    }
+
+    /// The reason that a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        [
+            Self::NoModel,
+            Self::Exploit,
+            Self::Explore,
+            Self::Fallback,
+            Self::Imported,
+        ]
+        .into_iter()
+        .find(|reason| reason.as_str() == word)
+    }
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Choice {
+    /// One of the declared actions; `yes` or `no` for yes/no decisions.
+    Action(String),
+    /// A number, for decisions that estimate a value.
+    Number(f64),
+}
+
+/// One decision as the journal and the `decisions` table keep it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DecisionRecord {
+    /// Names the decision.
+    pub decision_id: DecisionId,
+    /// Which strategy decided.
+    pub strategy: StrategyName,
+    /// By which version of its blueprint.
+    pub blueprint_version: BlueprintVersion,
+    /// By which model; `None` while nothing is learned, and for imported decisions.
+    pub model_version: Option<ModelVersion>,
+    /// For whom.
+    pub unit: UnitId,
+    /// When the decision was made, in the world's time: the server's clock, or the caller's where that is allowed.
+    pub event_time: Micros,
+    /// When the server received the request.
+    pub received_at: Micros,
+    /// The features as served: the very row that is trained on.
+    pub features: Features,
+    /// The version of each feature view's table that the features were read from: (view, table version).
+    pub feature_versions: Vec<(String, i64)>,
+    /// The actions that could be chosen, in declared order; empty for numbers.
+    pub actions: Vec<String>,
+    /// The scores: one for each action, or one only for threshold policies and numbers; empty without a model.
+    pub scores: Vec<f64>,
+    /// What was decided.
+    pub choice: Choice,
+    /// The probability with which the policy chose it, in (0, 1].
+    pub propensity: f64,
+    /// Why.
+    pub reason: DecisionReason,
+    /// The policy with its parameters of that moment; `None` for imported decisions.
+    pub policy: Option<Policy>,
+    /// The salt of the random draw: with the decision id it gives every draw again.
+    pub salt: String,
+}

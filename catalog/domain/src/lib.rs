@@ -1,0 +1,50 @@
+//! The nouns of lakeloop: what is declared, what is decided, what came of it, and what was learned.
+//!
+//! Pure types and the checks that make them valid; no files, no tables, no network, no clock. Every other room
+//! speaks in these words, so this crate is also the glossary:
+//!
+//! - **strategy**: a named product decision that is made again and again; declared by a **blueprint**.
+//! - **unit**: whom or what a decision is for (a user, a session, a query).
+//! - **context**: what the caller sends about the moment of the decision.
+//! - **feature**: one named value that a model sees: from the context, or looked up in the lake.
+//! - **action**: what can be decided; **propensity**: the probability with which the policy chose the action taken.
+//! - **outcome**: an event that is reported later; the **label** is what the outcomes of one decision add up to
+//!   within its **attribution window**.
+//! - **policy**: the rule that turns scores into an action.
+//! - **model version**: one trained model in the registry, in a **stage**: candidate, live or retired.
+
+mod ids;
+
+mod feature;
+
+mod blueprint;
+
+mod policy;
+
+mod outcome;
+
+mod decision;
+
+mod model;
+
+mod job;
+
+pub use blueprint::{
+    AppliedBlueprint, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureView, ModelLimits, OutcomeSpec,
+    Schedule,
+};
+pub use decision::{Choice, DecisionReason, DecisionRecord};
+pub use feature::{FeatureType, FeatureValue, Features, NamedValue};
+pub use ids::{
+    BlueprintVersion, DecisionId, FeatureViewName, InvalidId, ModelVersion, OutcomeId, RunId, StrategyName,
+    TrainingSetId, UnitId,
+};
+pub use job::{JobKind, JobRun, RunState};
+pub use model::{
+    Calibration, EncodedColumn, Encoding, LearningTarget, ModelMetrics, ModelRecord, ModelStage, Provenance, StageMove,
+};
+pub use outcome::{AbsentLabel, Aggregation, OutcomeRecord, OutcomeType, OutcomeValue};
+pub use policy::Policy;
+
+/// Microseconds since 1970-01-01T00:00:00Z: how every instant is kept, in memory, in the journal and in the tables.
+pub type Micros = i64;

@@ -1,0 +1,166 @@
+//! Models in the registry: what was learned, from what, how good it is, and in which stage.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BlueprintVersion, FeatureType, Micros, ModelVersion, StrategyName, TrainingSetId};
+
+/// What a model predicts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum LearningTarget {
+    /// The probability that the label is yes.
+    Binary,
+    /// The expected label.
+    Regression,
+    /// The probability of each class; class `i` is `classes[i]`, an action.
+    MultiClass {
+        /// The classes, in the order of the model's outputs.
+        classes: Vec<String>,
+    },
+}
+
+/// How one column of a model's input is made from a feature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncodedColumn {
+    /// The feature's name; the reserved name `action` is the action that is being scored.
+    pub name: String,
+    /// The feature's type.
+    pub feature_type: FeatureType,
+    /// For categories: text `vocabulary[i]` is encoded as `i`; a text that is not there is encoded as missing.
+    /// Empty for the other types.
+    pub vocabulary: Vec<String>,
+}
+
+/// How features become a model's input row: f32 values in column order, NaN where missing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Encoding {
+    /// The columns, in the model's order.
+    pub columns: Vec<EncodedColumn>,
+}
+
+/// A monotone map from a raw score to a calibrated probability.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Calibration {
+    /// The score is used as it is.
+    Identity,
+    /// Platt scaling (Platt 1999): 1 / (1 + exp(−(slope · logit(p) + intercept))).
+    Platt {
+        /// Multiplies the log-odds of the raw probability.
+        slope: f64,
+        /// Is added to them.
+        intercept: f64,
+    },
+}
+
+/// How good a model is on the rows that it was not fitted on, with what it cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelMetrics {
+    /// The metric that the search chose by: `auc`, `log_loss`, `rmse` or `multi_log_loss`.
+    pub metric: String,
+    /// Its value on the validation rows.
+    pub value: f64,
+    /// The same metric of a constant prediction, for comparison; `None` where a constant has none (AUC of one class).
+    pub baseline: Option<f64>,
+    /// Rows fitted on.
+    pub n_train_rows: u64,
+    /// Rows validated on: later in time than every row fitted on.
+    pub n_validation_rows: u64,
+    /// Size of the saved model in bytes.
+    pub artifact_bytes: u64,
+    /// Median time of scoring one row on the serving code, in microseconds.
+    pub latency_p50_us: f64,
+    /// 99th percentile of the same.
+    pub latency_p99_us: f64,
+    /// Largest absolute difference between the serving code and libxgboost over the validation rows.
+    pub parity_max_abs: f64,
+}
+
+/// From what a model was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The blueprint that asked for it.
+    pub blueprint_version: BlueprintVersion,
+    /// The training set.
+    pub training_set_id: TrainingSetId,
+    /// Table versions that the training set was read from: (table, version).
+    pub table_versions: Vec<(String, i64)>,
+    /// The parameters of the winning trial, as JSON.
+    pub parameters: String,
+    /// Seed of the search.
+    pub seed: u64,
+}
+
+/// Where a model stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelStage {
+    /// Registered, not deciding.
+    Candidate,
+    /// Deciding; at most one for each strategy.
+    Live,
+    /// Was live, or was set aside.
+    Retired,
+}
+
+impl ModelStage {
+    /// The word that tables use for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Candidate => "candidate",
+            Self::Live => "live",
+            Self::Retired => "retired",
+        }
+    }
+
+    /// The stage that a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Candidate, Self::Live, Self::Retired]
+            .into_iter()
+            .find(|stage| stage.as_str() == word)
+    }
+}
+
+/// A wish to move a model to another stage, with its reason; carried out as one checked commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageMove {
+    /// The strategy.
+    pub strategy: StrategyName,
+    /// The model.
+    pub version: ModelVersion,
+    /// Where it should stand. Making a model live retires the one that was.
+    pub to: ModelStage,
+    /// Why, for whoever reads the registry later.
+    pub reason: String,
+}
+
+/// One row of the `models` table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelRecord {
+    /// The strategy.
+    pub strategy: StrategyName,
+    /// Its version within the strategy.
+    pub version: ModelVersion,
+    /// Where it stands.
+    pub stage: ModelStage,
+    /// Why it stands there.
+    pub stage_reason: String,
+    /// Since when it stands there.
+    pub stage_changed_at: Micros,
+    /// When it was registered.
+    pub registered_at: Micros,
+    /// What it predicts.
+    pub target: LearningTarget,
+    /// True when the action that is scored is one of its columns.
+    pub action_is_feature: bool,
+    /// How its input is made.
+    pub encoding: Encoding,
+    /// How its raw score becomes a probability.
+    pub calibration: Calibration,
+    /// The ensemble as XGBoost saved it (UBJSON or JSON).
+    pub artifact: Vec<u8>,
+    /// How good it is.
+    pub metrics: ModelMetrics,
+    /// From what it was made.
+    pub provenance: Provenance,
+}
