@@ -1,0 +1,203 @@
+//! Owns the file operations the journal needs, and their real form on a local file system.
+//!
+//! The trait exists so that tests can lose power, fill the disk and fail an fsync at will
+//! ([`FaultDisk`](crate::FaultDisk)). Its contract is that of POSIX and no more: what was written is visible to the
+//! next process at once, yet survives a power loss only once the file is synced; a file that was created, renamed or
+//! removed stays so only once its folder is synced.
+//!
+//! Local Unix file systems only: network file systems do not promise what fsync promises here.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The folder-level operations of a disk.
+pub trait Disk: Send + Sync + 'static {
+    /// Creates `folder` and its missing parents; they survive a power loss once this returns. An existing folder is fine.
+    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// The names of all entries of `folder`, in any order.
+    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>>;
+
+    /// Takes an exclusive lock that lasts until the answer is dropped or the process ends.
+    /// [`io::ErrorKind::WouldBlock`] when somebody else holds it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+
+    /// Creates a new, empty file; [`io::ErrorKind::AlreadyExists`] when there is one.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens an existing file, to append, truncate or sync it.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// The whole content of a file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Renames within one folder, replacing `to` in one step.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the creations, renames and removals in `folder` survive a power loss.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+}
+
+/// An open file. Methods take `&self`, so that one thread can sync while another appends.
+pub trait DiskFile: Send + Sync {
+    /// Appends all of `bytes`, in one write where the operating system allows. After an error any part of `bytes`
+    /// may stand at the end of the file.
+    fn append(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts the file to `len` bytes; the next append goes there.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// Makes the content and length survive a power loss.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The disk of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsDisk;
+
+impl Disk for OsDisk {
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        // A relative path of one part has the parent "", which means the working folder.
+        let parent = match folder.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        self.create_folder(parent)?;
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            other => other?,
+        }
+        self.sync_folder(parent)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(file)),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().append(true).create_new(true).open(path)?;
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().append(true).open(path)?;
+        Ok(Arc::new(file))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+}
+
+impl DiskFile for File {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self;
+        file.write_all(bytes)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Replaces or creates `path` so that it holds either its old content or all of `bytes`, whatever happens, and
+/// holds `bytes` for good once this returns. Leaves at worst a `.tmp` file beside it.
+pub(crate) fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_added_extension("tmp");
+    remove_if_there(disk, &temporary)?;
+    let file = disk.create(&temporary)?;
+    file.append(bytes)?;
+    file.sync()?;
+    disk.rename(&temporary, path)?;
+    disk.sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Removes a file; one that is already gone is fine.
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_created_with_its_parents() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("a/b/c");
+        OsDisk.create_folder(&folder).unwrap();
+        OsDisk.create_folder(&folder).unwrap();
+        assert!(folder.is_dir());
+    }
+
+    #[test]
+    fn a_lock_is_exclusive_until_it_is_dropped() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("lock");
+        let held = OsDisk.lock(&path).unwrap();
+        assert_eq!(OsDisk.lock(&path).err().unwrap().kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        assert!(OsDisk.lock(&path).is_ok());
+    }
+
+    #[test]
+    fn appends_continue_where_a_truncation_left_off() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        let file = OsDisk.create(&path).unwrap();
+        file.append(b"kept, torn").unwrap();
+        file.truncate(6).unwrap();
+        file.append(b"whole").unwrap();
+        assert_eq!(OsDisk.read(&path).unwrap(), b"kept, whole");
+        assert_eq!(OsDisk.create(&path).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_durable_write_replaces_the_whole_file_and_leaves_nothing_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("identity");
+        std::fs::write(root.path().join("identity.tmp"), "of a write that was interrupted").unwrap();
+        write_durably(&OsDisk, &path, b"a longer first content").unwrap();
+        write_durably(&OsDisk, &path, b"second").unwrap();
+        assert_eq!(OsDisk.read(&path).unwrap(), b"second");
+        assert_eq!(OsDisk.list(root.path()).unwrap(), ["identity"]);
+    }
+}
