@@ -1,0 +1,39 @@
+# Recipes for people and scripts. On a fresh machine call them through ./dev, which installs what is missing.
+
+set positional-arguments
+
+export RUST_BACKTRACE := "1"
+shared := env("LAKELOOP_SHARED", justfile_directory() / ".." / "shared")
+
+# list the recipes
+default:
+    @{{ just_executable() }} --list --unsorted
+
+# the whole loop in a few minutes: a simulated product, decided, logged, learned (--keep leaves the server up)
+demo *args:
+    cargo run --quiet --bin lakeloop -- demo menu "$@"
+
+# the same on real flights: replays a year of departures through the HTTP endpoints (DATA: folder with flights.csv and weather.csv)
+flights data=(shared / "data" / "rdu_flights17") *args:
+    cargo run --quiet --bin lakeloop -- demo flights --data "$@"
+
+# format, clippy with warnings as errors, and every test
+test: lint readers
+    cargo test --workspace --quiet
+
+# format and clippy, warnings are errors
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+# Python's deltalake and DuckDB, for the test that reads the tables with other programs
+readers:
+    test -x .deps/readers/bin/python || { python3 -m venv .deps/readers && .deps/readers/bin/pip install --quiet --disable-pip-version-check deltalake pyarrow duckdb; }
+
+# kill -9 under load, 200 times; counts acknowledged rows against the tables
+test-crash rounds="200":
+    LAKELOOP_CRASH_ROUNDS={{ rounds }} cargo test --quiet --test crash -- --nocapture --exact killed_at_any_point_nothing_is_lost_or_doubled
+
+# one decision next to libxgboost, and HTTP decide next to an empty handler (needs wrk)
+bench-decide:
+    tests/bench/run
