@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Owns the decision kernel: features in, a choice with its exact propensity out, the same every time.
+//!
+//! ```text
+//! ModelRecord ─► Model ┐
+//! AppliedBlueprint ────┴► Bundle ─┐
+//! features, decision id ──────────┴► decide ─► Decision ─► record ─► (journal, lake) ─► replay
+//! ```
+//!
+//! - [`Bundle`] is everything that one strategy decides by, checked once and immutable.
+//! - [`decide()`] is pure and allocates nothing; its story stands in `decide.rs`.
+//! - [`encode`] is the one encoding that serving and training share.
+//! - [`policy`] gives the probability of every choice, [`draw()`] the randomness that anyone can make again.
+//!
+//! Deliberately absent: requests and answers, looking features up, tables, clocks, logs, training. What decides here
+//! is also what measures a model's latency and what a replay runs.
+
+mod bundle;
+mod decide;
+mod record;
+mod replay;
+
+mod model;
+
+pub mod calibrate;
+pub mod encode;
+pub mod policy;
+
+mod draw;
+
+pub use bundle::{Bundle, BundleError};
+pub use decide::{Chosen, Decision, decide};
+pub use draw::draw;
+pub use model::{Model, ModelLoadError, ModelParts, ModelProblem, ScoreError, Scratch};
+pub use record::{Asked, record};
+pub use replay::{Replay, replay};

@@ -1,0 +1,321 @@
+//! Owns everything that one strategy decides by at one moment: its blueprint, its model if one is live, and the salt
+//! of its draws.
+//!
+//! A bundle is checked when it is made and never changes; a server swaps the whole. Whoever holds one can decide
+//! without asking anything else, so a decision never sees half of an update.
+
+use lakeloop_domain::{
+    AppliedBlueprint, Blueprint, DecisionKind, FeatureType, LearningTarget, ModelVersion, Policy, StrategyName,
+};
+
+use crate::encode::ACTION_COLUMN;
+use crate::model::Model;
+
+/// A blueprint in force with its live model, ready to decide.
+#[derive(Debug)]
+pub struct Bundle {
+    applied: AppliedBlueprint,
+    model: Option<Model>,
+    salt: String,
+    options: Options,
+}
+
+/// What can be chosen, with the default.
+#[derive(Debug)]
+pub(crate) enum Options {
+    /// Actions in declared order; for each its code in the model's column `action`, where there is one.
+    Actions {
+        names: Vec<String>,
+        codes: Vec<f32>,
+        default_idx: usize,
+    },
+    /// A number.
+    Number { default: f64 },
+}
+
+/// Why a blueprint and a model cannot decide together. The strategy stays as it was.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum BundleError {
+    /// The default is no action of the decision, or no finite number.
+    #[error("strategy `{strategy}`: the default `{found}` cannot be chosen; expected {expected}")]
+    Default {
+        /// The strategy.
+        strategy: StrategyName,
+        /// The default.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+    /// The policy cannot choose for this decision.
+    #[error("strategy `{strategy}`: the policy {policy:?} does not fit; expected {expected}")]
+    Policy {
+        /// The strategy.
+        strategy: StrategyName,
+        /// The policy.
+        policy: Policy,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// A feature has the name that is kept for the action.
+    #[error(
+        "strategy `{strategy}`: a feature is named `{ACTION_COLUMN}`, which is reserved for the action being scored"
+    )]
+    ReservedName {
+        /// The strategy.
+        strategy: StrategyName,
+    },
+    /// The model belongs to another strategy.
+    #[error("strategy `{strategy}`: model {version} belongs to strategy `{found}`")]
+    OtherStrategy {
+        /// The strategy.
+        strategy: StrategyName,
+        /// The model.
+        version: ModelVersion,
+        /// Whose model it is.
+        found: StrategyName,
+    },
+    /// The model predicts something else than the blueprint's outcome.
+    #[error("strategy `{strategy}`: model {version} predicts {found:?}, the blueprint asks for {expected:?}")]
+    Target {
+        /// The strategy.
+        strategy: StrategyName,
+        /// The model.
+        version: ModelVersion,
+        /// What the blueprint asks for.
+        expected: LearningTarget,
+        /// What the model predicts.
+        found: LearningTarget,
+    },
+    /// The model scores each action and the blueprint does not ask for it, or the other way round.
+    #[error("strategy `{strategy}`: model {version} {has} the action as a feature, the blueprint's policy and outcome ask for a model that {asks}", has = if *.expected { "lacks" } else { "has" }, asks = if *.expected { "has it" } else { "does not" })]
+    ActionFeature {
+        /// The strategy.
+        strategy: StrategyName,
+        /// The model.
+        version: ModelVersion,
+        /// What the blueprint asks for.
+        expected: bool,
+    },
+    /// The model reads a feature that the blueprint does not have.
+    #[error(
+        "strategy `{strategy}`: model {version} reads the feature `{column}`, which the blueprint does not declare as one; declare it or train a new model"
+    )]
+    MissingFeature {
+        /// The strategy.
+        strategy: StrategyName,
+        /// The model.
+        version: ModelVersion,
+        /// The feature.
+        column: String,
+    },
+    /// The model reads a feature as another type.
+    #[error("strategy `{strategy}`: model {version} reads the feature `{column}` as a {found_word}, the blueprint declares a {expected_word}; train a new model", found_word = .found.as_str(), expected_word = .expected.as_str())]
+    FeatureType {
+        /// The strategy.
+        strategy: StrategyName,
+        /// The model.
+        version: ModelVersion,
+        /// The feature.
+        column: String,
+        /// The blueprint's type.
+        expected: FeatureType,
+        /// The model's type.
+        found: FeatureType,
+    },
+}
+
+impl Bundle {
+    /// Checks that policy, decision and model fit each other, and makes them ready.
+    ///
+    /// A model may read fewer features than the blueprint has: features can be declared before a model knows them. It
+    /// may also not know all actions: an action that its vocabulary lacks is scored as a missing one.
+    pub fn new(applied: AppliedBlueprint, model: Option<Model>) -> Result<Self, BundleError> {
+        let blueprint = &applied.blueprint;
+        let mut options = Options::of(blueprint)?;
+        check_policy(blueprint)?;
+        if blueprint.model_features().any(|(name, _)| &**name == ACTION_COLUMN) {
+            return Err(BundleError::ReservedName {
+                strategy: blueprint.name.clone(),
+            });
+        }
+        let model = match model {
+            None => None,
+            Some(mut model) => {
+                check_model(blueprint, &model)?;
+                model.encoder_mut().expect_order(served_order(blueprint));
+                options.learn_codes(&model);
+                Some(model)
+            }
+        };
+        let salt = format!("{}:{}", blueprint.name, applied.version);
+        Ok(Self {
+            applied,
+            model,
+            salt,
+            options,
+        })
+    }
+
+    /// The blueprint in force, with its version.
+    pub fn applied(&self) -> &AppliedBlueprint {
+        &self.applied
+    }
+
+    /// The blueprint in force.
+    pub fn blueprint(&self) -> &Blueprint {
+        &self.applied.blueprint
+    }
+
+    /// The live model, if there is one.
+    pub fn model(&self) -> Option<&Model> {
+        self.model.as_ref()
+    }
+
+    /// The version of the live model, if there is one.
+    pub fn model_version(&self) -> Option<ModelVersion> {
+        self.model.as_ref().map(Model::version)
+    }
+
+    /// The salt of every draw: `<strategy>:<blueprint version>`.
+    pub fn salt(&self) -> &str {
+        &self.salt
+    }
+
+    /// The actions that can be chosen, in declared order; empty for numbers.
+    pub fn actions(&self) -> &[String] {
+        match &self.options {
+            Options::Actions { names, .. } => names,
+            Options::Number { .. } => &[],
+        }
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+}
+
+impl Options {
+    fn of(blueprint: &Blueprint) -> Result<Self, BundleError> {
+        let refused = |found: String, expected: String| BundleError::Default {
+            strategy: blueprint.name.clone(),
+            found,
+            expected,
+        };
+        if let DecisionKind::Number { default } = blueprint.decision {
+            return if default.is_finite() {
+                Ok(Self::Number { default })
+            } else {
+                Err(refused(default.to_string(), "a finite number".into()))
+            };
+        }
+        let names = blueprint.actions();
+        let default = blueprint.default_action().unwrap_or_default();
+        match names.iter().position(|name| name == default) {
+            Some(default_idx) => Ok(Self::Actions {
+                names,
+                codes: Vec::new(),
+                default_idx,
+            }),
+            None => Err(refused(default.into(), format!("one of {}", names.join(", ")))),
+        }
+    }
+
+    /// Looks the actions' codes up once, for models that score each action.
+    fn learn_codes(&mut self, model: &Model) {
+        if let Self::Actions { names, codes, .. } = self {
+            *codes = names.iter().map(|name| model.encoder().action_code(name)).collect();
+        }
+    }
+}
+
+/// All names in the order in which features are served: the context with its fields that are no features, then the
+/// columns of each view.
+fn served_order(blueprint: &Blueprint) -> impl Iterator<Item = &std::sync::Arc<str>> {
+    let views = blueprint.features.iter().flat_map(|view| &view.columns);
+    blueprint
+        .context
+        .iter()
+        .map(|field| &field.name)
+        .chain(views.map(|column| &column.name))
+}
+
+fn check_policy(blueprint: &Blueprint) -> Result<(), BundleError> {
+    let is_number = matches!(blueprint.decision, DecisionKind::Number { .. });
+    let is_yes_no = matches!(blueprint.decision, DecisionKind::YesNo { .. });
+    let target = blueprint.learning_target();
+    let (fits, expected) = match blueprint.policy {
+        Policy::Threshold { at } => (
+            is_yes_no && target == LearningTarget::Binary && (0.0..=1.0).contains(&at),
+            "a yes/no decision with a yes/no outcome and a threshold between 0 and 1",
+        ),
+        Policy::Greedy => (
+            !is_number || !matches!(target, LearningTarget::MultiClass { .. }),
+            "an outcome that is a number or yes/no for decisions that are numbers",
+        ),
+        Policy::EpsilonGreedy { epsilon } => (
+            !is_number && (0.0..=1.0).contains(&epsilon),
+            "actions to explore and an epsilon between 0 and 1",
+        ),
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(BundleError::Policy {
+            strategy: blueprint.name.clone(),
+            policy: blueprint.policy,
+            expected,
+        })
+    }
+}
+
+fn check_model(blueprint: &Blueprint, model: &Model) -> Result<(), BundleError> {
+    let (strategy, version) = (|| blueprint.name.clone(), model.version());
+    if *model.strategy() != blueprint.name {
+        return Err(BundleError::OtherStrategy {
+            strategy: strategy(),
+            version,
+            found: model.strategy().clone(),
+        });
+    }
+    let expected = blueprint.learning_target();
+    if *model.target() != expected {
+        return Err(BundleError::Target {
+            strategy: strategy(),
+            version,
+            expected,
+            found: model.target().clone(),
+        });
+    }
+    let expected = blueprint.action_is_feature();
+    if model.action_is_feature() != expected {
+        return Err(BundleError::ActionFeature {
+            strategy: strategy(),
+            version,
+            expected,
+        });
+    }
+    for (column, found) in model.encoder().columns().filter(|(name, _)| *name != ACTION_COLUMN) {
+        let declared = blueprint.model_features().find(|(name, _)| &***name == column);
+        let column = || column.to_owned();
+        match declared {
+            None => {
+                return Err(BundleError::MissingFeature {
+                    strategy: strategy(),
+                    version,
+                    column: column(),
+                });
+            }
+            Some((_, expected)) if expected != found => {
+                return Err(BundleError::FeatureType {
+                    strategy: strategy(),
+                    version,
+                    column: column(),
+                    expected,
+                    found,
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}

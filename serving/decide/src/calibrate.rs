@@ -1,0 +1,68 @@
+//! Owns how a calibration is applied: from a model's raw probability to the one that policies and answers use.
+//!
+//! Fitting is left to training. Both sides take log-odds from [`log_odds`], so what was fitted is what is applied.
+
+use lakeloop_domain::Calibration;
+
+/// How far probabilities are kept from 0 and 1 before their log-odds are taken: 2⁻²⁴, the distance from 1 of the largest
+/// f32 below it. A model's f32 probability of exactly 1 therefore counts as the nearest one below.
+const EDGE: f64 = 1.0 / 16_777_216.0;
+
+/// ln(p / (1 − p)) of a probability, after moving p into [2⁻²⁴, 1 − 2⁻²⁴]; always finite for p in [0, 1], NaN for NaN.
+pub fn log_odds(probability: f64) -> f64 {
+    let inside = probability.clamp(EDGE, 1.0 - EDGE);
+    (inside / (1.0 - inside)).ln()
+}
+
+/// The calibrated probability of a raw one.
+///
+/// Identity: the raw one. Platt (Platt 1999, "Probabilistic outputs for support vector machines", with the log-odds of
+/// the raw probability as the score): 1 / (1 + exp(−(slope · log_odds(p) + intercept))). NaN gives NaN.
+pub fn calibrated(calibration: &Calibration, probability: f64) -> f64 {
+    match calibration {
+        Calibration::Identity => probability,
+        Calibration::Platt { slope, intercept } => 1.0 / (1.0 + (-(slope * log_odds(probability) + intercept)).exp()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_map_with_slope_one_and_intercept_zero_changes_nothing_but_the_ends() {
+        let neutral = Calibration::Platt {
+            slope: 1.0,
+            intercept: 0.0,
+        };
+        for probability in [0.001, 0.25, 0.5, 0.9, 0.999] {
+            assert!((calibrated(&neutral, probability) - probability).abs() < 1e-15);
+            assert_eq!(calibrated(&Calibration::Identity, probability), probability);
+        }
+        assert!((calibrated(&neutral, 1.0) - (1.0 - EDGE)).abs() < 1e-15);
+        assert!((calibrated(&neutral, 0.0) - EDGE).abs() < 1e-15);
+        assert_eq!(calibrated(&Calibration::Identity, 1.0), 1.0);
+    }
+
+    #[test]
+    fn values_by_hand() {
+        // log_odds(0.8) = ln 4; 1 / (1 + exp(−(2 · ln 4 − ln 2))) = 1 / (1 + 1/8)
+        let platt = Calibration::Platt {
+            slope: 2.0,
+            intercept: -std::f64::consts::LN_2,
+        };
+        assert!((calibrated(&platt, 0.8) - 8.0 / 9.0).abs() < 1e-15);
+        assert!(calibrated(&platt, f64::NAN).is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn a_positive_slope_keeps_the_order(a in 0.0..=1.0_f64, b in 0.0..=1.0_f64, slope in 0.01..10.0_f64, intercept in -5.0..5.0_f64) {
+            let platt = Calibration::Platt { slope, intercept };
+            let (low, high) = if a <= b { (a, b) } else { (b, a) };
+            prop_assert!(calibrated(&platt, low) <= calibrated(&platt, high));
+            prop_assert!((0.0..=1.0).contains(&calibrated(&platt, a)));
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Owns the one encoding: named feature values in, the f32 row that a model reads out.
+//!
+//! Serving and training both encode here, so a row that is trained on is the row that was served. The rules:
+//!
+//! | value | in a number or boolean column | in a category column |
+//! |---|---|---|
+//! | a number | the nearest f32; beyond the range of f32, the largest finite f32 of its sign | missing |
+//! | a boolean | 1 or 0 | missing |
+//! | a text | missing | its position in the vocabulary; missing when it is not there |
+//! | missing, or no feature of the column's name | missing | missing |
+//!
+//! Missing is NaN, as XGBoost reads it. Numbers saturate because libxgboost refuses infinities. What types a caller may
+//! send is checked at the doors, and [`crate::Bundle::new`] checks that a model's columns have the blueprint's types;
+//! a value that still does not fit its column is treated as unknown.
+//!
+//! The reserved column `action` holds the action that is being scored. Learning the vocabulary is left to training.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use lakeloop_domain::{EncodedColumn, Encoding, FeatureType, NamedValue};
+
+/// The name of the column that holds the action being scored. No feature may have it.
+pub const ACTION_COLUMN: &str = "action";
+
+/// The largest vocabulary of a column: every code up to here is an exact f32.
+const MAX_VOCABULARY: usize = 1 << 24;
+
+/// Why an encoding cannot be used. Nothing is encoded with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodingError {
+    /// A name would not say which column is meant.
+    #[error("two columns are named `{column}`: a column's name must be its own")]
+    RepeatedColumn {
+        /// The name.
+        column: String,
+    },
+    /// A text would have two codes.
+    #[error("the vocabulary of column `{column}` holds `{category}` twice: each text has one code")]
+    RepeatedCategory {
+        /// The column.
+        column: String,
+        /// The text.
+        category: String,
+    },
+    /// Only categories have a vocabulary.
+    #[error("column `{column}` is a {found} and has a vocabulary: only categories have one", found = .feature_type.as_str())]
+    UnusedVocabulary {
+        /// The column.
+        column: String,
+        /// Its type.
+        feature_type: FeatureType,
+    },
+    /// Codes beyond 2^24 are no exact f32.
+    #[error("the vocabulary of column `{column}` has {found} texts: at most {MAX_VOCABULARY} have an exact code")]
+    LargeVocabulary {
+        /// The column.
+        column: String,
+        /// How many texts it has.
+        found: usize,
+    },
+    /// Actions are texts.
+    #[error("the column `{ACTION_COLUMN}` is a {found}: it must be a category", found = .feature_type.as_str())]
+    ActionType {
+        /// The type it has.
+        feature_type: FeatureType,
+    },
+}
+
+/// A row to encode into has another length than the encoding has columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the row holds {found} values, the encoding has {expected} columns")]
+pub struct WidthError {
+    /// The number of columns.
+    pub expected: usize,
+    /// The length of the row.
+    pub found: usize,
+}
+
+/// An encoding made ready: each vocabulary is a hash map, each column knows where its feature usually stands.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    columns: Vec<Column>,
+    action_idx: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    name: Arc<str>,
+    feature_type: FeatureType,
+    codes: HashMap<String, f32>,
+    /// Where the feature stands when features come in the expected order. Only a shortcut: the name decides.
+    usual_idx: usize,
+}
+
+impl Encoder {
+    /// Checks an encoding and makes it ready.
+    pub fn new(encoding: &Encoding) -> Result<Self, EncodingError> {
+        let mut names = HashSet::new();
+        let mut columns = Vec::with_capacity(encoding.columns.len());
+        for (column_idx, declared) in encoding.columns.iter().enumerate() {
+            if !names.insert(declared.name.as_str()) {
+                return Err(EncodingError::RepeatedColumn {
+                    column: declared.name.clone(),
+                });
+            }
+            columns.push(Column::new(declared, column_idx)?);
+        }
+        let action_idx = columns.iter().position(|column| &*column.name == ACTION_COLUMN);
+        Ok(Self { columns, action_idx })
+    }
+
+    /// The number of columns: the width of a row.
+    pub fn n_columns(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// The columns in the model's order: name and type.
+    pub fn columns(&self) -> impl ExactSizeIterator<Item = (&str, FeatureType)> {
+        self.columns.iter().map(|column| (&*column.name, column.feature_type))
+    }
+
+    /// Which column holds the action, if one does.
+    pub fn action_idx(&self) -> Option<usize> {
+        self.action_idx
+    }
+
+    /// The code of an action: NaN (missing) when the vocabulary does not hold it or no column holds actions.
+    pub fn action_code(&self, action: &str) -> f32 {
+        self.action_idx
+            .map_or(f32::NAN, |column_idx| self.columns[column_idx].code(action))
+    }
+
+    /// Writes one row: `out` is `[n_columns]` in column order, NaN where missing.
+    ///
+    /// Features are found by name and may come in any order; those that are no column are passed over. `action` fills
+    /// the column `action`; `None` leaves it missing. Allocates nothing.
+    ///
+    /// ```
+    /// use lakeloop_decide::encode::Encoder;
+    /// use lakeloop_domain::{EncodedColumn, Encoding, FeatureType, FeatureValue, NamedValue};
+    ///
+    /// let column = |name: &str, feature_type, vocabulary: &[&str]| EncodedColumn {
+    ///     name: name.into(),
+    ///     feature_type,
+    ///     vocabulary: vocabulary.iter().map(|text| text.to_string()).collect(),
+    /// };
+    /// let encoder = Encoder::new(&Encoding {
+    ///     columns: vec![
+    ///         column("age", FeatureType::Number, &[]),
+    ///         column("city", FeatureType::Category, &["Oslo", "Lima"]),
+    ///         column("action", FeatureType::Category, &["ramen", "tacos"]),
+    ///     ],
+    /// })?;
+    /// let features = [NamedValue {
+    ///     name: "city".into(),
+    ///     feature_type: FeatureType::Category,
+    ///     value: FeatureValue::Category("Lima".into()),
+    /// }];
+    /// let mut row = [0.0; 3];
+    /// encoder.encode_into(&features, Some("ramen"), &mut row)?;
+    /// assert!(row[0].is_nan());
+    /// assert_eq!(row[1..], [1.0, 0.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn encode_into(
+        &self,
+        features: &[NamedValue],
+        action: Option<&str>,
+        out: &mut [f32],
+    ) -> Result<(), WidthError> {
+        if out.len() != self.columns.len() {
+            return Err(WidthError {
+                expected: self.columns.len(),
+                found: out.len(),
+            });
+        }
+        self.fill(features, out);
+        if let (Some(column_idx), Some(action)) = (self.action_idx, action) {
+            out[column_idx] = self.columns[column_idx].code(action);
+        }
+        Ok(())
+    }
+
+    /// Writes the row without its action, which stays missing. `out` has the right width.
+    pub(crate) fn fill(&self, features: &[NamedValue], out: &mut [f32]) {
+        for (column, slot) in self.columns.iter().zip(out.iter_mut()) {
+            *slot = column
+                .feature(features)
+                .map_or(f32::NAN, |feature| column.encode(feature));
+        }
+        if let Some(column_idx) = self.action_idx {
+            out[column_idx] = f32::NAN;
+        }
+    }
+
+    /// Tells where features usually stand, so that finding one takes a comparison of pointers instead of a search.
+    pub(crate) fn expect_order<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>) {
+        for (feature_idx, name) in names.enumerate() {
+            if let Some(column) = self.columns.iter_mut().find(|column| column.name == *name) {
+                column.name = Arc::clone(name);
+                column.usual_idx = feature_idx;
+            }
+        }
+    }
+}
+
+impl Column {
+    fn new(declared: &EncodedColumn, column_idx: usize) -> Result<Self, EncodingError> {
+        let column = || declared.name.clone();
+        let feature_type = declared.feature_type;
+        if declared.name == ACTION_COLUMN && feature_type != FeatureType::Category {
+            return Err(EncodingError::ActionType { feature_type });
+        }
+        if feature_type != FeatureType::Category && !declared.vocabulary.is_empty() {
+            return Err(EncodingError::UnusedVocabulary {
+                column: column(),
+                feature_type,
+            });
+        }
+        if declared.vocabulary.len() > MAX_VOCABULARY {
+            return Err(EncodingError::LargeVocabulary {
+                column: column(),
+                found: declared.vocabulary.len(),
+            });
+        }
+        let mut codes = HashMap::with_capacity(declared.vocabulary.len());
+        for (code, category) in declared.vocabulary.iter().enumerate() {
+            if codes.insert(category.clone(), code as f32).is_some() {
+                return Err(EncodingError::RepeatedCategory {
+                    column: column(),
+                    category: category.clone(),
+                });
+            }
+        }
+        Ok(Self {
+            name: declared.name.as_str().into(),
+            feature_type,
+            codes,
+            usual_idx: column_idx,
+        })
+    }
+
+    fn feature<'f>(&self, features: &'f [NamedValue]) -> Option<&'f NamedValue> {
+        match features.get(self.usual_idx) {
+            Some(feature) if Arc::ptr_eq(&feature.name, &self.name) || feature.name == self.name => Some(feature),
+            _ => features.iter().find(|feature| feature.name == self.name),
+        }
+    }
+
+    fn encode(&self, feature: &NamedValue) -> f32 {
+        match (&feature.value, self.feature_type) {
+            (lakeloop_domain::FeatureValue::Category(text), FeatureType::Category) => self.code(text),
+            (_, FeatureType::Category) => f32::NAN,
+            (value, _) => value.as_number().map_or(f32::NAN, nearest_f32),
+        }
+    }
+
+    fn code(&self, text: &str) -> f32 {
+        self.codes.get(text).copied().unwrap_or(f32::NAN)
+    }
+}
+
+/// The nearest f32, kept finite: what lies beyond becomes the largest f32 of its sign. NaN stays NaN.
+fn nearest_f32(number: f64) -> f32 {
+    (number as f32).clamp(f32::MIN, f32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lakeloop_domain::FeatureValue;
+
+    fn column(name: &str, feature_type: FeatureType, vocabulary: &[&str]) -> EncodedColumn {
+        EncodedColumn {
+            name: name.into(),
+            feature_type,
+            vocabulary: vocabulary.iter().map(|text| (*text).to_owned()).collect(),
+        }
+    }
+
+    fn named(name: &str, value: FeatureValue) -> NamedValue {
+        NamedValue {
+            name: name.into(),
+            feature_type: FeatureType::Number,
+            value,
+        }
+    }
+
+    fn text(text: &str) -> FeatureValue {
+        FeatureValue::Category(text.into())
+    }
+
+    #[allow(clippy::unwrap_used)]
+    fn encoder(columns: Vec<EncodedColumn>) -> Encoder {
+        Encoder::new(&Encoding { columns }).unwrap()
+    }
+
+    /// Bits, so that NaN equals NaN and −0 differs from 0.
+    fn check(encoder: &Encoder, features: &[NamedValue], action: Option<&str>, expected: &[f32]) {
+        let mut row = vec![7.0; expected.len()];
+        assert_eq!(encoder.encode_into(features, action, &mut row), Ok(()));
+        let bits = |row: &[f32]| row.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&row), bits(expected), "{row:?} instead of {expected:?}");
+    }
+
+    #[test]
+    fn numbers_become_the_nearest_finite_f32() {
+        let one = encoder(vec![column("x", FeatureType::Number, &[])]);
+        for (number, expected) in [
+            (0.1, 0.1_f32),
+            (-0.0, -0.0),
+            (16_777_217.0, 16_777_216.0),
+            (1e-300, 0.0),
+            (1e300, f32::MAX),
+            (-1e300, f32::MIN),
+            (f64::INFINITY, f32::MAX),
+            (f64::NAN, f32::NAN),
+        ] {
+            check(&one, &[named("x", FeatureValue::Number(number))], None, &[expected]);
+        }
+    }
+
+    #[test]
+    fn every_value_has_one_encoding_in_every_column() {
+        let two = encoder(vec![
+            column("x", FeatureType::Number, &[]),
+            column("b", FeatureType::Boolean, &[]),
+            column("c", FeatureType::Category, &["", "Lima"]),
+        ]);
+        let all = |value: FeatureValue| ["x", "b", "c"].map(|name| named(name, value.clone()));
+        check(&two, &all(FeatureValue::Boolean(true)), None, &[1.0, 1.0, f32::NAN]);
+        check(&two, &all(FeatureValue::Number(0.5)), None, &[0.5, 0.5, f32::NAN]);
+        check(&two, &all(FeatureValue::Missing), None, &[f32::NAN; 3]);
+        check(&two, &all(text("Lima")), None, &[f32::NAN, f32::NAN, 1.0]);
+        check(&two, &all(text("")), None, &[f32::NAN, f32::NAN, 0.0]);
+        check(&two, &all(text("lima")), None, &[f32::NAN; 3]);
+        check(&two, &[], None, &[f32::NAN; 3]);
+    }
+
+    #[test]
+    fn features_are_found_in_any_order_and_the_action_is_no_feature() {
+        let mut three = encoder(vec![
+            column("x", FeatureType::Number, &[]),
+            column("action", FeatureType::Category, &["no", "yes"]),
+            column("y", FeatureType::Number, &[]),
+        ]);
+        let x = named("x", FeatureValue::Number(1.0));
+        let y = named("y", FeatureValue::Number(2.0));
+        let other = named("other", FeatureValue::Number(9.0));
+        let posing = named("action", text("yes"));
+        for _ in 0..2 {
+            check(&three, &[x.clone(), y.clone()], Some("yes"), &[1.0, 1.0, 2.0]);
+            check(
+                &three,
+                &[other.clone(), y.clone(), x.clone()],
+                Some("no"),
+                &[1.0, 0.0, 2.0],
+            );
+            check(&three, &[posing.clone(), y.clone()], None, &[f32::NAN, f32::NAN, 2.0]);
+            check(&three, &[y.clone()], Some("maybe"), &[f32::NAN, f32::NAN, 2.0]);
+            three.expect_order([&other.name, &x.name, &y.name].into_iter());
+        }
+    }
+
+    #[test]
+    fn a_bad_encoding_or_row_is_refused_by_name() {
+        let refused = |columns| Encoder::new(&Encoding { columns }).err();
+        assert_eq!(
+            refused(vec![
+                column("x", FeatureType::Number, &[]),
+                column("x", FeatureType::Category, &[])
+            ]),
+            Some(EncodingError::RepeatedColumn { column: "x".into() })
+        );
+        assert_eq!(
+            refused(vec![column("c", FeatureType::Category, &["a", "b", "a"])]),
+            Some(EncodingError::RepeatedCategory {
+                column: "c".into(),
+                category: "a".into()
+            })
+        );
+        assert_eq!(
+            refused(vec![column("b", FeatureType::Boolean, &["true"])]),
+            Some(EncodingError::UnusedVocabulary {
+                column: "b".into(),
+                feature_type: FeatureType::Boolean
+            })
+        );
+        assert_eq!(
+            refused(vec![column("action", FeatureType::Number, &[])]),
+            Some(EncodingError::ActionType {
+                feature_type: FeatureType::Number
+            })
+        );
+        let one = encoder(vec![column("x", FeatureType::Number, &[])]);
+        assert_eq!(
+            one.encode_into(&[], None, &mut [0.0; 2]),
+            Err(WidthError { expected: 1, found: 2 })
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! Owns how a decision becomes the record that journals and tables keep.
+
+use lakeloop_domain::{DecisionId, DecisionRecord, Features, Micros, UnitId};
+
+use crate::bundle::Bundle;
+use crate::decide::Decision;
+
+/// What was asked: the part of a record that does not come from the bundle or the decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// Names the decision; the draws were made with it.
+    pub decision_id: DecisionId,
+    /// For whom.
+    pub unit: UnitId,
+    /// When, in the world's time.
+    pub event_time: Micros,
+    /// When the server received the request.
+    pub received_at: Micros,
+    /// The features that were decided by.
+    pub features: Features,
+    /// The version of each feature view's table that they were read from.
+    pub feature_versions: Vec<(String, i64)>,
+}
+
+/// The record of a decision that `bundle` made by `asked.features` and `asked.decision_id`.
+pub fn record(bundle: &Bundle, asked: Asked, decision: &Decision<'_>) -> DecisionRecord {
+    let applied = bundle.applied();
+    DecisionRecord {
+        decision_id: asked.decision_id,
+        strategy: applied.blueprint.name.clone(),
+        blueprint_version: applied.version.clone(),
+        model_version: bundle.model_version(),
+        unit: asked.unit,
+        event_time: asked.event_time,
+        received_at: asked.received_at,
+        features: asked.features,
+        feature_versions: asked.feature_versions,
+        actions: bundle.actions().to_vec(),
+        scores: decision.scores.to_vec(),
+        choice: decision.choice(bundle),
+        propensity: decision.propensity,
+        reason: decision.reason,
+        policy: Some(applied.blueprint.policy),
+        salt: bundle.salt().to_owned(),
+    }
+}

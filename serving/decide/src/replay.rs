@@ -1,0 +1,95 @@
+//! Owns the proof that a decision can be made again: decide by what a record holds, compare bit for bit.
+//!
+//! Finding the record, and the blueprint and model that its versions name, is left to the caller.
+
+use std::fmt;
+
+use lakeloop_domain::{Choice, DecisionReason, DecisionRecord};
+
+use crate::bundle::Bundle;
+use crate::decide::decide;
+use crate::model::Scratch;
+
+/// What a replay found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replay {
+    /// Every field of the decision came out the same, numbers bit for bit.
+    Same,
+    /// A field differs; the first one, in the order below.
+    Differs {
+        /// `strategy`, `blueprint_version`, `model_version`, `policy`, `salt`, `actions`, `scores`, `choice`,
+        /// `propensity` or `reason`. The first five say that the bundle is not the one that decided.
+        field: &'static str,
+        /// What the record holds.
+        logged: String,
+        /// What came out.
+        replayed: String,
+    },
+    /// The decision was made elsewhere and imported: there is nothing to make again.
+    Imported,
+}
+
+/// Makes a logged decision again with the bundle of its blueprint and model version.
+///
+/// The features may stand in another order than they were served in: tables keep them by name.
+pub fn replay(record: &DecisionRecord, bundle: &Bundle) -> Replay {
+    if record.reason == DecisionReason::Imported {
+        return Replay::Imported;
+    }
+    let mut scratch = Scratch::new();
+    let decision = decide(bundle, &record.features, record.decision_id.as_str(), &mut scratch);
+    let applied = bundle.applied();
+    let difference = differs("strategy", &record.strategy, &applied.blueprint.name)
+        .or_else(|| differs("blueprint_version", &record.blueprint_version, &applied.version))
+        .or_else(|| differs("model_version", &record.model_version, &bundle.model_version()))
+        .or_else(|| differs("policy", &record.policy, &Some(applied.blueprint.policy)))
+        .or_else(|| differs("salt", record.salt.as_str(), bundle.salt()))
+        .or_else(|| differs("actions", record.actions.as_slice(), bundle.actions()))
+        .or_else(|| differs("scores", &bits(&record.scores), &bits(decision.scores)))
+        .or_else(|| differs("choice", &exact(&record.choice), &exact(&decision.choice(bundle))))
+        .or_else(|| differs("propensity", &Bits(record.propensity), &Bits(decision.propensity)))
+        .or_else(|| differs("reason", &record.reason, &decision.reason));
+    difference.unwrap_or(Replay::Same)
+}
+
+fn differs<T: PartialEq + fmt::Debug + ?Sized>(field: &'static str, logged: &T, replayed: &T) -> Option<Replay> {
+    (logged != replayed).then(|| Replay::Differs {
+        field,
+        logged: format!("{logged:?}"),
+        replayed: format!("{replayed:?}"),
+    })
+}
+
+/// A number that equals another one when all bits do. It shows the shortest text that reads back as the same number.
+#[derive(Clone, Copy)]
+struct Bits(f64);
+
+impl PartialEq for Bits {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl fmt::Debug for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A choice whose number is compared by its bits.
+#[derive(Debug, PartialEq)]
+enum Exact<'a> {
+    Action(&'a str),
+    Number(Bits),
+}
+
+fn exact(choice: &Choice) -> Exact<'_> {
+    match choice {
+        Choice::Action(action) => Exact::Action(action),
+        Choice::Number(number) => Exact::Number(Bits(*number)),
+    }
+}
+
+fn bits(numbers: &[f64]) -> Vec<Bits> {
+    numbers.iter().copied().map(Bits).collect()
+}
