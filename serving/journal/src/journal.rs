@@ -255,6 +255,8 @@ impl Open {
     fn close(&self) {
         self.shared.state().is_closing = true;
         self.shared.work.notify_one();
+        // A release that is under way still works in the folder; the next one is refused.
+        drop(self.shared.identity.lock());
         let mut sync_thread = self.sync_thread.lock().unwrap_or_else(PoisonError::into_inner);
         // The sync thread itself drops the last clone when a task that it wakes owned that; it must not join itself.
         if let Some(handle) = sync_thread.take_if(|handle| handle.thread().id() != thread::current().id())
@@ -370,14 +372,11 @@ fn take_back(shared: &Shared, state: &mut State, active: &Segment, cause: io::Er
                 path.display()
             );
             shared.log_poison(&reason);
-            state.poison(reason);
+            let reason = state.poison(reason);
             // Blocked waiters are told here; the sync thread wakes the asynchronous ones, outside the lock.
             shared.progress.notify_all();
             shared.work.notify_one();
-            match state.check_open() {
-                Err(refusal) => refusal,
-                Ok(()) => JournalError::io("append to", &path, cause),
-            }
+            JournalError::Poisoned { reason }
         }
     }
 }

@@ -198,8 +198,8 @@ impl State {
         self.is_seal_wanted &= !self.closed.is_empty();
     }
 
-    /// Notes that the disk can no longer be trusted. The first reason stays.
-    pub(crate) fn poison(&mut self, reason: String) {
-        self.poison.get_or_insert_with(|| reason.into());
+    /// Notes that the disk can no longer be trusted. The first reason stays, and is the answer.
+    pub(crate) fn poison(&mut self, reason: String) -> Arc<str> {
+        Arc::clone(self.poison.get_or_insert_with(|| reason.into()))
     }
 }

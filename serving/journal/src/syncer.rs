@@ -39,7 +39,7 @@ fn run(shared: &Shared) {
                 Ok(()) => state.settle(&batch),
                 Err(reason) => {
                     shared.log_poison(&reason);
-                    state.poison(reason);
+                    let _ = state.poison(reason);
                 }
             }
         }

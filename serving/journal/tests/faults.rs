@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 use lakeloop_journal::{Crash, Disk, DiskFile, FaultDisk, Journal, JournalError, Operation};
 use support::{NEVER, many, open_on, options, records};
@@ -245,6 +246,9 @@ fn an_open_that_fails_anywhere_can_be_tried_again() {
     }
 }
 
+/// How long a broken journal is waited for before its test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A disk whose file syncs wait at a gate, so that a test decides what happens meanwhile.
 #[derive(Clone)]
 struct GatedDisk {
@@ -285,7 +289,7 @@ impl Gate {
 
     /// Waits until a sync has come to the gate.
     fn arrived(&self) {
-        self.arrivals.recv().unwrap();
+        self.arrivals.recv_timeout(PATIENCE).unwrap();
     }
 
     /// Lets one sync through.
@@ -309,7 +313,7 @@ impl DiskFile for GatedFile {
     fn sync(&self) -> io::Result<()> {
         if self.disk.is_gated.load(Ordering::SeqCst) == 1 {
             self.disk.arrivals.send(()).unwrap();
-            self.disk.passes.lock().unwrap().recv().unwrap();
+            self.disk.passes.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         }
         self.inner.sync()
     }
