@@ -1,1 +1,68 @@
-//! Placeholder.
+//! Settings and blueprints: everything that a user writes in a file, from its text to checked values.
+//!
+//! A message of this crate says where something stands (file, line and column, or variable), which key it is, what is
+//! wrong and what to write instead; all mistakes of a file are told at once. The types that read a file are also the
+//! source of its JSON Schema, and the schema is what the file is checked against:
+//!
+//! ```text
+//! text ─► document (places) ─► structure (schema) ─► rules (between sections) ─► Blueprint, version
+//! ```
+//!
+//! Deliberately absent: whatever a blueprint asks for that is not built yet gets no further than its key's line.
+
+mod blueprint;
+
+mod settings;
+
+pub mod raw;
+
+mod rules;
+
+mod lower;
+
+mod schema;
+
+mod structure;
+
+mod expectation;
+
+mod fit;
+
+mod wording;
+
+mod layers;
+
+mod document;
+
+mod form;
+
+mod cron;
+
+mod listen;
+
+mod quantity;
+
+mod nearest;
+
+mod error;
+
+pub use blueprint::{ParsedBlueprint, canonical, parse_blueprint, read_blueprints};
+pub use cron::Cron;
+pub use error::{BlueprintError, ConfigError, SettingError, SettingPlace};
+pub use listen::{InvalidAddress, ListenAddress};
+pub use quantity::{ByteSize, Period};
+pub use schema::json_schema;
+pub use settings::{
+    Ack, DEFAULT_SETTINGS, FeatureSettings, JobSettings, JournalSettings, LakeSettings, LogFormat, LogSettings,
+    SETTINGS_FILE, ServerSettings, Settings,
+};
+
+/// A blueprint to learn from: which of twelve dishes to show first.
+pub const EXAMPLE_BLUEPRINT: &str = include_str!("../blueprints/menu.toml");
+
+/// Every example blueprint: (file name, text).
+pub const EXAMPLE_BLUEPRINTS: [(&str, &str); 3] = [
+    ("menu.toml", EXAMPLE_BLUEPRINT),
+    ("flights.toml", include_str!("../blueprints/flights.toml")),
+    ("prefetch.toml", include_str!("../blueprints/prefetch.toml")),
+];

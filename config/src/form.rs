@@ -1,0 +1,167 @@
+//! Forms: what the text or number of one key must look like, in the words of messages and of the JSON Schema.
+//!
+//! A form is named in the schema under [`KEYWORD`], which is how the structure check finds it again.
+
+use lakeloop_domain::{FeatureViewName, InvalidId, StrategyName};
+use schemars::{Schema, json_schema};
+
+use crate::cron::Cron;
+use crate::listen::ListenAddress;
+use crate::quantity::{ByteSize, Period};
+
+/// The schema keyword that names a form. Editors ignore it.
+pub(crate) const KEYWORD: &str = "x-form";
+
+/// What a text or number must look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A [`Period`].
+    Period,
+    /// A [`ByteSize`].
+    Size,
+    /// A [`Cron`].
+    Cron,
+    /// A [`ListenAddress`].
+    Address,
+    /// A number in [0, 1].
+    Probability,
+    /// A [`StrategyName`].
+    StrategyName,
+    /// A [`FeatureViewName`].
+    FeatureViewName,
+    /// The name of a feature.
+    FeatureName,
+    /// A text that callers will repeat: an event, an action, what a unit is.
+    Word,
+}
+
+impl Form {
+    const ALL: [Self; 9] = [
+        Self::Period,
+        Self::Size,
+        Self::Cron,
+        Self::Address,
+        Self::Probability,
+        Self::StrategyName,
+        Self::FeatureViewName,
+        Self::FeatureName,
+        Self::Word,
+    ];
+
+    /// The form that a schema names.
+    pub(crate) fn of(schema: &serde_json::Value) -> Option<Self> {
+        let name = schema.get(KEYWORD)?.as_str()?;
+        Self::ALL.into_iter().find(|form| form.as_str() == name)
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Period => "period",
+            Self::Size => "size",
+            Self::Cron => "cron",
+            Self::Address => "address",
+            Self::Probability => "probability",
+            Self::StrategyName => "strategy_name",
+            Self::FeatureViewName => "feature_view_name",
+            Self::FeatureName => "feature_name",
+            Self::Word => "word",
+        }
+    }
+
+    /// What a value of the form is, with its article.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Self::Period => "a duration",
+            Self::Size => "a size",
+            Self::Cron => "a cron expression",
+            Self::Address => "an address",
+            Self::Probability => "a probability",
+            Self::StrategyName => "a strategy name",
+            Self::FeatureViewName => "a feature view name",
+            Self::FeatureName => "a feature name",
+            Self::Word => "a word",
+        }
+    }
+
+    /// What to write.
+    pub(crate) fn expected(self) -> &'static str {
+        match self {
+            Self::Period => "a number with a unit, such as \"5ms\", \"30m\", \"36h\" or \"90d\"",
+            Self::Size => "a whole number with a unit, such as \"512KiB\" or \"64MiB\"",
+            Self::Cron => {
+                "minute, hour, day of month, month and day of week, such as \"*/5 * * * *\" for every five minutes"
+            }
+            Self::Address => "host:port, such as \"127.0.0.1:8080\"",
+            Self::Probability => "a number between 0 and 1",
+            Self::StrategyName | Self::FeatureViewName => "1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter",
+            Self::FeatureName => "1 to 64 of letters, digits and `_`, beginning with a letter",
+            Self::Word => "a text of 1 to 256 bytes without control characters",
+        }
+    }
+
+    /// Checks a text. The inner error says what is wrong in particular, where there is more to say than
+    /// [`Form::expected`] does.
+    pub(crate) fn check(self, text: &str) -> Result<(), Option<String>> {
+        match self {
+            Self::Period => text.parse::<Period>().map(drop).map_err(Some),
+            Self::Size => text.parse::<ByteSize>().map(drop).map_err(Some),
+            Self::Cron => Cron::parse(text).map(drop).map_err(Some),
+            Self::Address => text.parse::<ListenAddress>().map(drop).map_err(|error| Some(error.why)),
+            Self::Probability => Err(None),
+            Self::StrategyName => StrategyName::new(text).map(drop).map_err(|_: InvalidId| None),
+            Self::FeatureViewName => FeatureViewName::new(text).map(drop).map_err(|_: InvalidId| None),
+            Self::FeatureName => holds(is_feature_name(text)),
+            Self::Word => holds(!text.trim().is_empty() && text.len() <= 256 && !text.chars().any(char::is_control)),
+        }
+    }
+
+    /// The schema of a value of this form.
+    pub(crate) fn schema(self) -> Schema {
+        match self {
+            Self::Probability => {
+                json_schema!({"type": "number", "minimum": 0, "maximum": 1, "x-form": self.as_str()})
+            }
+            Self::StrategyName | Self::FeatureViewName => self.pattern("^[a-z][a-z0-9_-]{0,63}$"),
+            Self::FeatureName => self.pattern("^[A-Za-z][A-Za-z0-9_]{0,63}$"),
+            Self::Period => self.pattern(r"^\s*([0-9]+(\.[0-9]+)?\s*[A-Za-zµ]+\s*)+$"),
+            Self::Size => self.pattern(r"^\s*[0-9]+\s*([KMGT]iB|kB|[MGT]B|B)\s*$"),
+            Self::Cron => self.pattern(r"^\s*\S+(\s+\S+){4,5}\s*$"),
+            Self::Address => self.pattern("^.+:[0-9]{1,5}$"),
+            Self::Word => json_schema!({"type": "string", "minLength": 1, "maxLength": 256, "x-form": self.as_str()}),
+        }
+    }
+
+    fn pattern(self, pattern: &str) -> Schema {
+        json_schema!({"type": "string", "pattern": pattern, "x-form": self.as_str()})
+    }
+}
+
+fn holds(condition: bool) -> Result<(), Option<String>> {
+    if condition { Ok(()) } else { Err(None) }
+}
+
+fn is_feature_name(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// A number in [0, 1].
+pub(crate) fn probability(_: &mut schemars::SchemaGenerator) -> Schema {
+    Form::Probability.schema()
+}
+
+/// The schema of a strategy's name.
+pub(crate) fn strategy_name(_: &mut schemars::SchemaGenerator) -> Schema {
+    Form::StrategyName.schema()
+}
+
+/// The schema of a word.
+pub(crate) fn word(_: &mut schemars::SchemaGenerator) -> Schema {
+    Form::Word.schema()
+}
+
+/// The schema of a list of at least two actions.
+pub(crate) fn actions(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "minItems": 2, "uniqueItems": true, "items": Form::Word.schema()})
+}

@@ -1,0 +1,155 @@
+//! The step from the TOML form of a blueprint to the checked one, with every default that a blueprint may leave out.
+
+use lakeloop_domain::{
+    AbsentLabel, Aggregation, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureValue, FeatureView,
+    FeatureViewName, ModelLimits, OutcomeSpec, OutcomeType, Policy, Schedule,
+};
+
+use crate::raw::{
+    RawAbsent, RawAbsentWord, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawModel, RawOutcome,
+    RawPolicy, RawSchedule, RawValue,
+};
+
+/// The share of explored decisions unless declared.
+const DEFAULT_EPSILON: f64 = 0.1;
+/// The probability from which a threshold says yes unless declared.
+const DEFAULT_THRESHOLD: f64 = 0.5;
+/// Fewer labelled rows than this tell little apart.
+const DEFAULT_MINIMUM_ROWS: u64 = 200;
+/// Enough trials to leave the worst settings behind within a minute of training.
+const DEFAULT_TRIALS: u32 = 8;
+
+/// The checked blueprint, when nothing required is absent and nothing refused is there. Fields, views and columns are
+/// ordered by name, so that their order in the file does not matter.
+pub(crate) fn blueprint(raw: &RawBlueprint) -> Option<Blueprint> {
+    let raw_decision = raw.decision.as_ref()?;
+    let raw_outcome = raw.outcome.as_ref()?;
+    Some(Blueprint {
+        name: raw.name.clone()?,
+        description: raw.description.clone().unwrap_or_default(),
+        decision: decision(raw_decision)?,
+        unit: raw.unit.clone()?,
+        context: raw
+            .context
+            .iter()
+            .map(|(name, field)| context_field(name, field))
+            .collect(),
+        features: raw
+            .features
+            .iter()
+            .map(|(name, view)| feature_view(name, view))
+            .collect::<Option<_>>()?,
+        outcome: outcome(raw_outcome),
+        limits: raw.model.as_ref().map_or_else(ModelLimits::default, limits),
+        policy: policy(raw.policy.as_ref(), raw_decision, raw_outcome)?,
+        schedule: schedule(raw.schedule.as_ref()),
+    })
+}
+
+fn decision(raw: &RawDecision) -> Option<DecisionKind> {
+    match raw {
+        RawDecision::YesNo { default } => Some(DecisionKind::YesNo { default: *default }),
+        RawDecision::Choose { actions, default } => Some(DecisionKind::Choose {
+            actions: actions.clone(),
+            default: default.clone(),
+        }),
+        RawDecision::Number { default } => Some(DecisionKind::Number { default: *default }),
+        RawDecision::Rank { .. } | RawDecision::Quantile { .. } => None,
+    }
+}
+
+fn context_field(name: &str, field: &RawContextField) -> ContextField {
+    ContextField {
+        name: name.into(),
+        feature_type: field.feature_type(),
+        missing_allowed: field.missing_allowed(),
+        is_feature: field.is_feature(),
+    }
+}
+
+fn feature_view(name: &str, view: &RawFeatureView) -> Option<FeatureView> {
+    let columns = view.columns.iter().map(|(name, column)| FeatureColumn {
+        name: name.as_str().into(),
+        feature_type: column.feature_type(),
+        when_missing: column.when_missing().map_or(FeatureValue::Missing, feature_value),
+    });
+    Some(FeatureView {
+        name: FeatureViewName::new(name).ok()?,
+        entity: view.entity.as_str().into(),
+        freshness_us: view.freshness.map(|freshness| freshness.as_micros()),
+        columns: columns.collect(),
+    })
+}
+
+pub(crate) fn feature_value(raw: &RawValue) -> FeatureValue {
+    match raw {
+        RawValue::Boolean(value) => FeatureValue::Boolean(*value),
+        RawValue::Number(value) => FeatureValue::Number(*value),
+        RawValue::Category(value) => FeatureValue::Category(value.clone()),
+    }
+}
+
+pub(crate) fn outcome_type(raw: &RawOutcome) -> OutcomeType {
+    match (raw.outcome_type, Aggregation::from(raw.aggregation)) {
+        (Some(declared), _) => declared.into(),
+        (None, Aggregation::Any) => OutcomeType::YesNo,
+        (None, _) => OutcomeType::Number,
+    }
+}
+
+fn outcome(raw: &RawOutcome) -> OutcomeSpec {
+    let aggregation = Aggregation::from(raw.aggregation);
+    let absent = match (raw.absent, aggregation) {
+        (Some(RawAbsent::Label(label)), _) => AbsentLabel::Value(label),
+        (Some(RawAbsent::Word(RawAbsentWord::Exclude)), _) => AbsentLabel::Exclude,
+        (None, Aggregation::Any | Aggregation::Sum | Aggregation::Count) => AbsentLabel::Value(0.0),
+        (None, _) => AbsentLabel::Exclude,
+    };
+    OutcomeSpec {
+        event: raw.event.clone(),
+        outcome_type: outcome_type(raw),
+        aggregation,
+        window_us: raw.window.as_micros(),
+        absent,
+    }
+}
+
+fn limits(raw: &RawModel) -> ModelLimits {
+    ModelLimits {
+        max_latency_us: raw
+            .max_latency
+            .map(|latency| latency.duration().as_nanos() as f64 / 1e3),
+        max_bytes: raw.max_size.map(|size| size.bytes()),
+    }
+}
+
+pub(crate) fn policy(raw: Option<&RawPolicy>, decision: &RawDecision, outcome: &RawOutcome) -> Option<Policy> {
+    match (raw, decision) {
+        (Some(RawPolicy::Threshold { at }), _) => Some(Policy::Threshold {
+            at: at.unwrap_or(DEFAULT_THRESHOLD),
+        }),
+        (Some(RawPolicy::Greedy {}), _) => Some(Policy::Greedy),
+        (Some(RawPolicy::EpsilonGreedy { epsilon }), _) => Some(Policy::EpsilonGreedy {
+            epsilon: epsilon.unwrap_or(DEFAULT_EPSILON),
+        }),
+        (Some(_), _) => None,
+        (None, RawDecision::YesNo { .. }) if outcome_type(outcome) == OutcomeType::YesNo => {
+            Some(Policy::Threshold { at: DEFAULT_THRESHOLD })
+        }
+        (None, RawDecision::Number { .. }) => Some(Policy::Greedy),
+        (None, _) => Some(Policy::EpsilonGreedy {
+            epsilon: DEFAULT_EPSILON,
+        }),
+    }
+}
+
+fn schedule(raw: Option<&RawSchedule>) -> Schedule {
+    Schedule {
+        train: raw
+            .and_then(|raw| raw.train.as_ref())
+            .map(|cron| cron.as_str().to_owned()),
+        window_us: raw.and_then(|raw| raw.window).map(|window| window.as_micros()),
+        minimum_rows: raw.and_then(|raw| raw.minimum_rows).unwrap_or(DEFAULT_MINIMUM_ROWS),
+        trials: raw.and_then(|raw| raw.trials).unwrap_or(DEFAULT_TRIALS),
+    }
+}

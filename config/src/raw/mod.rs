@@ -1,0 +1,309 @@
+//! The TOML form of a blueprint, as types: what a file may say, before anything is checked against anything else.
+//!
+//! The JSON Schema is derived from these types, and files are checked against that schema, so the two cannot differ.
+//! Every section is optional here, because the rules look at the sections that are sound while others are not; what
+//! must be written is marked `required` for the schema. What stands in [`declared`] is part of the form and of the
+//! schema, but refused where it is written, because it is not built yet.
+
+use std::collections::BTreeMap;
+
+use lakeloop_domain::{Aggregation, OutcomeType, StrategyName};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::cron::Cron;
+use crate::quantity::{ByteSize, Period};
+
+mod feature;
+
+pub mod declared;
+
+pub use feature::{
+    RawContextField, RawContextFieldTable, RawFeatureColumn, RawFeatureColumnTable, RawFeatureType, RawFeatureView,
+    RawMissing, RawValue,
+};
+
+/// A blueprint: one product decision, declared.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawBlueprint {
+    /// The strategy's name, as requests give it: a-z, 0-9, `_` and `-`, beginning with a letter.
+    #[schemars(required, schema_with = "crate::form::strategy_name")]
+    pub name: Option<StrategyName>,
+    /// What the decision is for, in words.
+    pub description: Option<String>,
+    /// What the `unit` of a request identifies, in a word: user, session, flight.
+    #[schemars(required, schema_with = "crate::form::word")]
+    pub unit: Option<String>,
+    /// What is decided, with the default that is returned while nothing is learned and when anything fails.
+    #[schemars(required)]
+    pub decision: Option<RawDecision>,
+    /// What callers send about the moment of the decision. Each field has a type, or a table with more about it.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = crate::form::Form::FeatureName.schema()))]
+    pub context: BTreeMap<String, RawContextField>,
+    /// Features that are read from the lake: one table for each feature view.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = crate::form::Form::FeatureViewName.schema()))]
+    pub features: BTreeMap<String, RawFeatureView>,
+    /// The event that is learned from.
+    #[schemars(required)]
+    pub outcome: Option<RawOutcome>,
+    /// What a model may cost.
+    pub model: Option<RawModel>,
+    /// How scores become a choice. Without it: `threshold` at 0.5 for a yes/no decision with a yes/no outcome,
+    /// `greedy` for numbers, else `epsilon_greedy` with epsilon 0.1.
+    pub policy: Option<RawPolicy>,
+    /// When and on what to train.
+    pub schedule: Option<RawSchedule>,
+    /// What callers send about each candidate of a ranking, in the form of `context`.
+    #[schemars(extend("x-built" = false))]
+    pub candidates: Option<BTreeMap<String, RawContextField>>,
+    /// Several outcomes, each in the form of `outcome`.
+    #[schemars(extend("x-built" = false))]
+    pub outcomes: Option<BTreeMap<String, RawOutcome>>,
+    /// How several outcomes become the one number that is learned: a weight for each.
+    #[schemars(extend("x-built" = false))]
+    pub reward: Option<declared::RawReward>,
+    /// Metrics that must not get worse.
+    #[schemars(extend("x-built" = false))]
+    pub guardrails: Option<BTreeMap<String, declared::RawGuardrail>>,
+    /// Limits to how often, how widely and at what cost the decision is taken.
+    #[schemars(extend("x-built" = false))]
+    pub caps: Option<declared::RawCaps>,
+    /// Weights of several objectives that one policy serves.
+    #[schemars(extend("x-built" = false))]
+    pub objectives: Option<BTreeMap<String, f64>>,
+    /// A randomised experiment between variants of the strategy.
+    #[schemars(extend("x-built" = false))]
+    pub experiment: Option<declared::RawExperiment>,
+    /// Policy parameters that are tuned for a product metric.
+    #[schemars(extend("x-built" = false))]
+    pub tuning: Option<declared::RawTuning>,
+    /// How a new model comes into traffic, and what stops it.
+    #[schemars(extend("x-built" = false))]
+    pub rollout: Option<declared::RawRollout>,
+}
+
+/// What is decided.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RawDecision {
+    /// Yes or no.
+    YesNo {
+        /// The answer while nothing is learned and when anything fails.
+        default: bool,
+    },
+    /// One of several actions.
+    Choose {
+        /// The actions, at least two, each once. Equal scores go to the one that stands first.
+        #[schemars(schema_with = "crate::form::actions")]
+        actions: Vec<String>,
+        /// The action while nothing is learned and when anything fails.
+        #[schemars(schema_with = "crate::form::word")]
+        default: String,
+    },
+    /// A number: the expected outcome.
+    Number {
+        /// The number while nothing is learned and when anything fails.
+        default: f64,
+    },
+    /// An order of candidates that come with the request.
+    #[schemars(extend("x-built" = false))]
+    Rank {
+        /// At most this many candidates are returned.
+        at_most: Option<u32>,
+    },
+    /// A quantile of the outcome.
+    #[schemars(extend("x-built" = false))]
+    Quantile {
+        /// Which quantile.
+        #[schemars(schema_with = "crate::form::probability")]
+        quantile: f64,
+        /// The number while nothing is learned and when anything fails.
+        default: f64,
+    },
+}
+
+/// The event that is learned from, and how its reports become one label for each decision.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawOutcome {
+    /// The name of the event, as reports give it.
+    #[schemars(schema_with = "crate::form::word")]
+    pub event: String,
+    /// What the label is: `yes_no`, `number`, or `category` (one of the decision's actions). Without it `yes_no` for
+    /// the aggregation `any` and `number` for the others.
+    #[serde(rename = "type")]
+    pub outcome_type: Option<RawOutcomeType>,
+    /// How the reports of one decision become one label: `any` is yes where there is a report with a value other than
+    /// 0; `first` and `last` go by the time of the event.
+    pub aggregation: RawAggregation,
+    /// Reports count that happen within this time after the decision. A decision is learned from once it has passed.
+    pub window: Period,
+    /// The label where nothing was reported: a number, or `exclude` to leave the decision out of training. Without
+    /// it 0 for `any`, `sum` and `count`, and `exclude` for the others.
+    pub absent: Option<RawAbsent>,
+}
+
+/// What the label is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawOutcomeType {
+    /// Yes where the aggregated value is not 0.
+    YesNo,
+    /// The aggregated value.
+    Number,
+    /// One of the actions of the decision.
+    Category,
+}
+
+impl From<RawOutcomeType> for OutcomeType {
+    fn from(raw: RawOutcomeType) -> Self {
+        match raw {
+            RawOutcomeType::YesNo => Self::YesNo,
+            RawOutcomeType::Number => Self::Number,
+            RawOutcomeType::Category => Self::Category,
+        }
+    }
+}
+
+/// How the reports of one decision become one label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawAggregation {
+    /// Yes where there is a report with a value other than 0.
+    Any,
+    /// The sum of the values.
+    Sum,
+    /// The mean of the values.
+    Mean,
+    /// The number of reports.
+    Count,
+    /// The value of the earliest event.
+    First,
+    /// The value of the latest event.
+    Last,
+    /// The smallest value.
+    Min,
+    /// The largest value.
+    Max,
+}
+
+impl From<RawAggregation> for Aggregation {
+    fn from(raw: RawAggregation) -> Self {
+        match raw {
+            RawAggregation::Any => Self::Any,
+            RawAggregation::Sum => Self::Sum,
+            RawAggregation::Mean => Self::Mean,
+            RawAggregation::Count => Self::Count,
+            RawAggregation::First => Self::First,
+            RawAggregation::Last => Self::Last,
+            RawAggregation::Min => Self::Min,
+            RawAggregation::Max => Self::Max,
+        }
+    }
+}
+
+/// The label where nothing was reported.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawAbsent {
+    /// This number.
+    Label(f64),
+    /// None.
+    Word(RawAbsentWord),
+}
+
+/// The word for leaving a decision out of training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawAbsentWord {
+    /// The decision is left out of training.
+    Exclude,
+}
+
+/// What a model may cost. A model over a limit is not registered.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawModel {
+    /// The longest that scoring one row may take, as the 99th percentile of the code that serves.
+    pub max_latency: Option<Period>,
+    /// The largest that the saved model may be.
+    pub max_size: Option<ByteSize>,
+    /// The metric that the search chooses by.
+    #[schemars(extend("x-built" = false))]
+    pub metric: Option<declared::RawQualityMetric>,
+    /// Features whose effect on the score may only go one way.
+    #[schemars(extend("x-built" = false))]
+    pub monotone: Option<BTreeMap<String, declared::RawMonotone>>,
+    /// The parameters that the search varies, each with its range.
+    #[schemars(extend("x-built" = false))]
+    pub search_space: Option<BTreeMap<String, declared::RawRange>>,
+    /// The longest that the search may take.
+    #[schemars(extend("x-built" = false))]
+    pub budget: Option<Period>,
+}
+
+/// How scores become a choice.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RawPolicy {
+    /// For yes/no decisions with a yes/no outcome: yes when its probability is at least `at`.
+    Threshold {
+        /// The probability; 0.5 unless said otherwise.
+        #[serde(default)]
+        #[schemars(schema_with = "crate::form::probability")]
+        at: Option<f64>,
+    },
+    /// Always the action with the highest score.
+    Greedy {},
+    /// Mostly the action with the highest score, now and then one drawn evenly from all, to learn about them.
+    EpsilonGreedy {
+        /// The share of decisions that are drawn; 0.1 unless said otherwise.
+        #[serde(default)]
+        #[schemars(schema_with = "crate::form::probability")]
+        epsilon: Option<f64>,
+    },
+    /// The best k candidates.
+    #[schemars(extend("x-built" = false))]
+    TopK {
+        /// How many.
+        k: u32,
+    },
+    /// Actions drawn in proportion to exp(score / temperature).
+    #[schemars(extend("x-built" = false))]
+    Softmax {
+        /// Higher draws more evenly.
+        temperature: f64,
+    },
+    /// Actions drawn by the probability that each is the best.
+    #[schemars(extend("x-built" = false))]
+    Thompson {},
+    /// The action with the highest upper confidence bound.
+    #[schemars(extend("x-built" = false))]
+    Ucb {
+        /// How many standard errors above the score the bound lies.
+        width: f64,
+    },
+}
+
+/// When and on what to train.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSchedule {
+    /// When to train: minute, hour, day of month, month, day of week, in UTC; six fields begin with the second.
+    /// Without it training runs only when asked for.
+    pub train: Option<Cron>,
+    /// Train on the decisions of this long a time. Without it on all.
+    pub window: Option<Period>,
+    /// With fewer labelled decisions than this, training waits; 200 unless said otherwise.
+    #[schemars(range(min = 1))]
+    pub minimum_rows: Option<u64>,
+    /// How many models the search tries; 8 unless said otherwise.
+    #[schemars(range(min = 1, max = 1000))]
+    pub trials: Option<u32>,
+    /// When to write readouts, in the form of `train`.
+    #[schemars(extend("x-built" = false))]
+    pub readout: Option<Cron>,
+}

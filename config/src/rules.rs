@@ -1,0 +1,272 @@
+//! The rules between the parts of a blueprint.
+//!
+//! Each rule looks only at sections that are sound, so that one mistake is told once.
+
+use std::collections::BTreeMap;
+
+use lakeloop_domain::{Aggregation, FeatureType, OutcomeType};
+
+use crate::document::{Document, Problem, joined, quoted};
+use crate::expectation::listed;
+use crate::lower::{feature_value, outcome_type, policy};
+use crate::nearest::nearest;
+use crate::raw::{RawAbsent, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawOutcome, RawPolicy};
+
+/// The column of a model's input that holds the action.
+const ACTION: &str = "action";
+/// Stands for the unit itself where a feature view names its entity.
+const UNIT: &str = "unit";
+/// The columns that every feature view has of its own.
+const VIEW_COLUMNS: [&str; 3] = ["entity", "event_time", "available_at"];
+
+/// Everything in which the sound sections do not go together.
+pub(crate) fn violations(document: &Document<'_>, raw: &RawBlueprint, unsound: &[String]) -> Vec<Problem> {
+    let mut rules = Rules {
+        document,
+        unsound,
+        problems: Vec::new(),
+    };
+    if let Some(RawDecision::Choose { actions, default }) = &raw.decision {
+        rules.actions(actions, default);
+    }
+    rules.feature_names(raw);
+    for (name, view) in &raw.features {
+        rules.entity(raw, name, view);
+        rules.when_missing(name, view);
+    }
+    if let (Some(decision), Some(outcome)) = (&raw.decision, &raw.outcome) {
+        rules.outcome(decision, outcome);
+        rules.policy(decision, outcome, raw.policy.as_ref());
+        rules.something_to_see(raw, decision, outcome);
+    }
+    rules.problems
+}
+
+struct Rules<'d, 't> {
+    document: &'d Document<'t>,
+    unsound: &'d [String],
+    problems: Vec<Problem>,
+}
+
+impl Rules<'_, '_> {
+    fn report(&mut self, path: &[&str], message: String) {
+        self.report_at(self.document.offset_of(path), path, message);
+    }
+
+    fn report_at(&mut self, offset: usize, path: &[&str], message: String) {
+        let key = path.iter().fold(String::new(), |path, key| joined(&path, key));
+        self.problems.push(Problem { offset, key, message });
+    }
+
+    fn is_sound(&self, section: &str) -> bool {
+        !self.unsound.iter().any(|unsound| unsound == section)
+    }
+
+    fn actions(&mut self, actions: &[String], default: &str) {
+        for (index, action) in actions.iter().enumerate() {
+            if actions[..index].contains(action) {
+                let path = ["decision", "actions"];
+                let items = self.document.value(&path).and_then(|node| node.get_ref().get(index));
+                let offset = items.map_or(self.document.offset_of(&path), |item| item.span().start);
+                self.report_at(
+                    offset,
+                    &path,
+                    format!("{} stands here twice; write each action once", quoted(action)),
+                );
+            }
+        }
+        if !actions.iter().any(|action| action == default) {
+            let wanted = match nearest(default, actions.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean {}?", quoted(meant)),
+                None => format!("write {}", some_of(actions)),
+            };
+            let message = format!("{} is not one of the actions; {wanted}", quoted(default));
+            self.report(&["decision", "default"], message);
+        }
+    }
+
+    /// Every feature has one name, and none that means something else.
+    fn feature_names(&mut self, raw: &RawBlueprint) {
+        let mut owners: BTreeMap<&str, String> = BTreeMap::new();
+        for name in raw.context.keys() {
+            if name == ACTION || name == UNIT {
+                self.report(
+                    &["context", name],
+                    reserved(
+                        name,
+                        if name == ACTION {
+                            "the action that is scored"
+                        } else {
+                            "the unit itself"
+                        },
+                    ),
+                );
+            }
+            owners.insert(name, joined("context", name));
+        }
+        for (view, table) in &raw.features {
+            for name in table.columns.keys() {
+                let path = ["features", view.as_str(), "columns", name.as_str()];
+                if name == ACTION {
+                    self.report(&path, reserved(name, "the action that is scored"));
+                } else if VIEW_COLUMNS.contains(&name.as_str()) {
+                    self.report(&path, reserved(name, "a column that every feature view has"));
+                } else if let Some(owner) = owners.get(name.as_str()) {
+                    let message = format!("{owner} has this name already; a feature's name is its own, so rename one");
+                    self.report(&path, message);
+                }
+                owners
+                    .entry(name)
+                    .or_insert_with(|| format!("features.{view}.columns.{name}"));
+            }
+        }
+    }
+
+    fn entity(&mut self, raw: &RawBlueprint, view: &str, table: &RawFeatureView) {
+        if table.entity == UNIT || !self.is_sound("context") {
+            return;
+        }
+        let path = ["features", view, "entity"];
+        let written = quoted(&table.entity);
+        match raw.context.get(&table.entity) {
+            Some(field) if field.feature_type() == FeatureType::Category => {}
+            Some(field) => {
+                let found = field.feature_type().as_str();
+                self.report(
+                    &path,
+                    format!("{written} is a {found} of the context; an entity is a category, or \"unit\""),
+                );
+            }
+            None => {
+                let categories = raw
+                    .context
+                    .iter()
+                    .filter(|(_, field)| field.feature_type() == FeatureType::Category);
+                let mut wanted: Vec<String> = categories.map(|(name, _)| quoted(name)).collect();
+                wanted.truncate(8);
+                wanted.push(quoted(UNIT));
+                self.report(
+                    &path,
+                    format!("{written} is not in the context; write {}", listed(&wanted)),
+                );
+            }
+        }
+    }
+
+    fn when_missing(&mut self, view: &str, table: &RawFeatureView) {
+        for (name, column) in &table.columns {
+            let Some(value) = column.when_missing() else { continue };
+            let (feature_type, wanted) = match column.feature_type() {
+                FeatureType::Number => ("number", "a number"),
+                FeatureType::Boolean => ("boolean", "true or false"),
+                FeatureType::Category => ("category", "a text in quotes"),
+            };
+            if !feature_value(value).fits(column.feature_type()) {
+                let path = ["features", view, "columns", name, "when_missing"];
+                let node = self.document.value(&path);
+                let shown = node.map(|node| self.document.shown(node.span())).unwrap_or_default();
+                self.report(
+                    &path,
+                    format!("{shown} does not fit a {feature_type}; write {wanted}, or leave it out"),
+                );
+            }
+        }
+    }
+
+    fn outcome(&mut self, decision: &RawDecision, outcome: &RawOutcome) {
+        let aggregation = Aggregation::from(outcome.aggregation);
+        let absent = match outcome.absent {
+            Some(RawAbsent::Label(label)) => Some(label),
+            _ => None,
+        };
+        match outcome_type(outcome) {
+            OutcomeType::Category => {
+                if !matches!(decision, RawDecision::Choose { .. }) {
+                    let message = "\"category\" says which action was right, so it needs decision.kind = \"choose\"; \
+                        write \"yes_no\" or \"number\"";
+                    self.report(&["outcome", "type"], message.into());
+                }
+                if !matches!(aggregation, Aggregation::First | Aggregation::Last) {
+                    let found = quoted(aggregation.as_str());
+                    let message = format!("{found} does not aggregate categories; write \"first\" or \"last\"");
+                    self.report(&["outcome", "aggregation"], message);
+                }
+                if let Some(label) = absent {
+                    let message = format!("{label} is no category; write \"exclude\", or leave it out");
+                    self.report(&["outcome", "absent"], message);
+                }
+            }
+            OutcomeType::YesNo => {
+                if let Some(label) = absent.filter(|label| *label != 0.0 && *label != 1.0) {
+                    let message = format!("{label} is no yes/no label; write 0, 1 or \"exclude\"");
+                    self.report(&["outcome", "absent"], message);
+                }
+            }
+            OutcomeType::Number => {}
+        }
+    }
+
+    fn policy(&mut self, decision: &RawDecision, outcome: &RawOutcome, policy: Option<&RawPolicy>) {
+        let path = ["policy", "kind"];
+        match (policy, decision) {
+            (Some(RawPolicy::Threshold { .. }), RawDecision::YesNo { .. })
+                if outcome_type(outcome) == OutcomeType::Number =>
+            {
+                let message = "\"threshold\" compares a probability, which a number outcome does not give; \
+                    write \"epsilon_greedy\" or \"greedy\", or outcome.type = \"yes_no\"";
+                self.report(&path, message.into());
+            }
+            (Some(RawPolicy::Threshold { .. }), RawDecision::Choose { .. }) => {
+                let message = "\"threshold\" answers yes or no, but the decision is to choose; \
+                    write \"epsilon_greedy\" or \"greedy\"";
+                self.report(&path, message.into());
+            }
+            (Some(RawPolicy::Threshold { .. } | RawPolicy::EpsilonGreedy { .. }), RawDecision::Number { .. }) => {
+                let found = self
+                    .document
+                    .value(&path)
+                    .and_then(|node| node.get_ref().as_str())
+                    .unwrap_or_default();
+                let message = format!(
+                    "{} chooses an action, but the decision is a number; write \"greedy\"",
+                    quoted(found)
+                );
+                self.report(&path, message);
+            }
+            _ => {}
+        }
+    }
+
+    /// A model needs a column: a feature, or the action that is scored.
+    fn something_to_see(&mut self, raw: &RawBlueprint, decision: &RawDecision, outcome: &RawOutcome) {
+        if !self.is_sound("context") || !self.is_sound("features") || !self.is_sound("policy") {
+            return;
+        }
+        let sees_field = raw.context.values().any(RawContextField::is_feature);
+        let sees_column = raw.features.values().any(|view| !view.columns.is_empty());
+        let sees_action = !matches!(decision, RawDecision::Number { .. })
+            && outcome_type(outcome) != OutcomeType::Category
+            && policy(raw.policy.as_ref(), decision, outcome).is_some_and(|policy| policy.scores_each_action());
+        if !sees_field && !sees_column && !sees_action {
+            let message = "a model would see nothing to decide by; write at least one field, such as age = \"number\"";
+            self.report(&["context"], message.into());
+        }
+    }
+}
+
+fn reserved(name: &str, meaning: &str) -> String {
+    format!(
+        "the name {} is reserved for {meaning}; write another name",
+        quoted(name)
+    )
+}
+
+/// The first few of some texts, as a choice.
+fn some_of(texts: &[String]) -> String {
+    const MOST: usize = 8;
+    let mut shown: Vec<String> = texts.iter().take(MOST).map(|text| quoted(text)).collect();
+    if texts.len() > MOST {
+        shown.push("another one of them".into());
+    }
+    listed(&shown)
+}

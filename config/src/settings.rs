@@ -1,0 +1,384 @@
+//! Settings of the platform: the defaults, a file and the environment, merged and checked.
+//!
+//! `default.toml` holds every key with its default; `lakeloop.toml` in the home folder overrides it, and variables such
+//! as `LAKELOOP_SERVER__LISTEN` override both. Each layer is checked against the schema of [`RawSettings`] before they
+//! are merged, so every error names the line or the variable that is to blame. Settings are passed, never global.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::cron::Cron;
+use crate::error::ConfigError;
+use crate::layers;
+use crate::listen::ListenAddress;
+use crate::quantity::{ByteSize, Period};
+
+/// The file of settings in the home folder.
+pub const SETTINGS_FILE: &str = "lakeloop.toml";
+
+/// Every key with its default and a comment.
+pub const DEFAULT_SETTINGS: &str = include_str!("../default.toml");
+
+/// Everything that can be set about a lakeloop home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The home folder, absolute.
+    pub home: PathBuf,
+    /// Where the tables are.
+    pub lake: LakeSettings,
+    /// What answers requests.
+    pub server: ServerSettings,
+    /// What keeps decisions and outcomes safe until they are in the lake.
+    pub journal: JournalSettings,
+    /// Feature views as they are served.
+    pub features: FeatureSettings,
+    /// What runs on a schedule.
+    pub jobs: JobSettings,
+    /// What is logged.
+    pub log: LogSettings,
+}
+
+/// Where the tables are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LakeSettings {
+    /// An absolute folder, or the URL of an object store.
+    pub location: String,
+    /// Options of the object store.
+    pub options: HashMap<String, String>,
+}
+
+/// What answers requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Address of the HTTP interface.
+    pub listen: ListenAddress,
+    /// Threads that answer requests; at least 1.
+    pub workers: usize,
+    /// The largest body of a request.
+    pub max_body_bytes: u64,
+    /// A request that takes longer is answered with 503.
+    pub request_timeout: Duration,
+    /// Whether callers may say when something happened.
+    pub allow_event_time: bool,
+    /// Whether the HTTP interface runs.
+    pub http: bool,
+    /// Whether scheduled jobs run.
+    pub scheduler: bool,
+    /// Address of the SQL endpoint; `None`: off.
+    pub sql_listen: Option<ListenAddress>,
+    /// How often new blueprints and models are looked for.
+    pub refresh_interval: Duration,
+    /// How many recent decision ids are remembered.
+    pub idempotency_entries: u64,
+    /// How long a stopping server waits for requests under way.
+    pub drain_timeout: Duration,
+}
+
+/// What keeps decisions and outcomes safe until they are in the lake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// The folder, absolute.
+    pub dir: PathBuf,
+    /// A file of the journal is closed at this size.
+    pub segment_bytes: u64,
+    /// All files of one journal together; at least one segment.
+    pub max_bytes: u64,
+    /// When a decision is acknowledged.
+    pub decision_ack: Ack,
+    /// How often written decisions are synced.
+    pub decision_fsync: Duration,
+    /// When an outcome is acknowledged.
+    pub outcome_ack: Ack,
+    /// How often the journal is moved to the lake.
+    pub flush_interval: Duration,
+    /// The journal is moved sooner once it holds this many rows.
+    pub flush_rows: u64,
+}
+
+/// When a record is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ack {
+    /// Handed to the operating system: survives a crash of the process.
+    Written,
+    /// On the disk: survives a loss of power.
+    Synced,
+}
+
+/// Feature views as they are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureSettings {
+    /// Memory for feature values.
+    pub cache_bytes: u64,
+    /// A cached value is looked up again after this long.
+    pub refresh: Duration,
+    /// A lookup that takes longer counts as missing.
+    pub load_timeout: Duration,
+}
+
+/// What runs on a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSettings {
+    /// How long a claim lasts that is not renewed.
+    pub lease: Duration,
+    /// Threads that train; at least 1.
+    pub threads: usize,
+    /// Seed of the search.
+    pub seed: u64,
+    /// When small files are merged: six fields, seconds first, in UTC; `None`: off.
+    pub compact: Option<String>,
+    /// How many training sets of each strategy keep their rows.
+    pub keep_training_sets: u32,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// For whom.
+    pub format: LogFormat,
+    /// Levels, for all or for parts.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Reads the settings of a home folder: the defaults, its `lakeloop.toml` where there is one, and the environment.
+    pub fn load(home: &Path) -> Result<Self, ConfigError> {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+        Self::load_with(home, variables)
+    }
+
+    /// The same with the given environment variables.
+    pub fn load_with(home: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let file = home.join(SETTINGS_FILE);
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(ConfigError::Read { path: file, source }),
+        };
+        let home = std::path::absolute(home).map_err(|source| ConfigError::Read {
+            path: home.to_owned(),
+            source,
+        })?;
+        let layers = layers::Layers {
+            file: &file.display().to_string(),
+            text: &text,
+            variables: variables.into_iter().collect(),
+            renamed: RENAMED,
+        };
+        Ok(layers.merged()?.into_settings(home))
+    }
+}
+
+/// Keys that once had another name, as (old dotted path, new dotted path); none so far.
+const RENAMED: &[(&str, &str)] = &[];
+
+/// The settings as files write them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSettings {
+    lake: RawLake,
+    pub(crate) server: RawServer,
+    pub(crate) journal: RawJournal,
+    features: RawFeatures,
+    jobs: RawJobs,
+    log: RawLog,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawLake {
+    location: String,
+    options: HashMap<String, String>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawServer {
+    pub(crate) listen: ListenAddress,
+    workers: Threads,
+    max_body: ByteSize,
+    request_timeout: Period,
+    allow_event_time: bool,
+    http: bool,
+    scheduler: bool,
+    pub(crate) sql_listen: Switch<ListenAddress>,
+    refresh_interval: Period,
+    #[schemars(range(min = 1))]
+    idempotency_entries: u64,
+    drain_timeout: Period,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawJournal {
+    dir: PathBuf,
+    pub(crate) segment_size: ByteSize,
+    pub(crate) max_size: ByteSize,
+    decision_ack: Ack,
+    decision_fsync: Period,
+    outcome_ack: Ack,
+    flush_interval: Period,
+    #[schemars(range(min = 1))]
+    flush_rows: u64,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawFeatures {
+    cache_size: ByteSize,
+    refresh: Period,
+    load_timeout: Period,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawJobs {
+    lease: Period,
+    threads: Threads,
+    seed: u64,
+    compact: Switch<Cron>,
+    #[schemars(range(min = 1, max = 1_000_000))]
+    keep_training_sets: u32,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawLog {
+    format: LogFormat,
+    filter: String,
+}
+
+/// Something that can be off.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Switch<T> {
+    Off(Off),
+    On(T),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Off {
+    Off,
+}
+
+impl<T> Switch<T> {
+    pub(crate) fn on(self) -> Option<T> {
+        match self {
+            Self::Off(Off::Off) => None,
+            Self::On(value) => Some(value),
+        }
+    }
+}
+
+/// A number of threads.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Threads {
+    Auto(Auto),
+    Exactly(#[schemars(range(min = 1, max = 1024))] u16),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Auto {
+    Auto,
+}
+
+impl Threads {
+    fn count(self) -> usize {
+        match self {
+            Self::Auto(Auto::Auto) => std::thread::available_parallelism().map_or(1, usize::from),
+            Self::Exactly(count) => usize::from(count),
+        }
+    }
+}
+
+impl RawSettings {
+    fn into_settings(self, home: PathBuf) -> Settings {
+        Settings {
+            lake: LakeSettings {
+                location: self.lake.location_under(&home),
+                options: self.lake.options,
+            },
+            server: self.server.into_settings(),
+            journal: self.journal.into_settings(&home),
+            features: FeatureSettings {
+                cache_bytes: self.features.cache_size.bytes(),
+                refresh: self.features.refresh.duration(),
+                load_timeout: self.features.load_timeout.duration(),
+            },
+            jobs: JobSettings {
+                lease: self.jobs.lease.duration(),
+                threads: self.jobs.threads.count(),
+                seed: self.jobs.seed,
+                compact: self.jobs.compact.on().map(|cron| cron.as_str().to_owned()),
+                keep_training_sets: self.jobs.keep_training_sets,
+            },
+            log: LogSettings {
+                format: self.log.format,
+                filter: self.log.filter,
+            },
+            home,
+        }
+    }
+}
+
+impl RawLake {
+    /// A URL as it stands; a folder below the home unless it is absolute.
+    fn location_under(&self, home: &Path) -> String {
+        if self.location.contains("://") {
+            self.location.clone()
+        } else {
+            home.join(&self.location).display().to_string()
+        }
+    }
+}
+
+impl RawServer {
+    fn into_settings(self) -> ServerSettings {
+        ServerSettings {
+            listen: self.listen,
+            workers: self.workers.count(),
+            max_body_bytes: self.max_body.bytes(),
+            request_timeout: self.request_timeout.duration(),
+            allow_event_time: self.allow_event_time,
+            http: self.http,
+            scheduler: self.scheduler,
+            sql_listen: self.sql_listen.on(),
+            refresh_interval: self.refresh_interval.duration(),
+            idempotency_entries: self.idempotency_entries,
+            drain_timeout: self.drain_timeout.duration(),
+        }
+    }
+}
+
+impl RawJournal {
+    fn into_settings(self, home: &Path) -> JournalSettings {
+        JournalSettings {
+            dir: home.join(self.dir),
+            segment_bytes: self.segment_size.bytes(),
+            max_bytes: self.max_size.bytes(),
+            decision_ack: self.decision_ack,
+            decision_fsync: self.decision_fsync.duration(),
+            outcome_ack: self.outcome_ack,
+            flush_interval: self.flush_interval.duration(),
+            flush_rows: self.flush_rows,
+        }
+    }
+}
