@@ -1,0 +1,176 @@
+//! Owns what a model was trained for, and the link that turns its margins into predictions.
+
+use std::fmt;
+
+/// The objective that a model was trained for, by XGBoost's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Objective {
+    /// `binary:logistic`: the probability of the label 1.
+    BinaryLogistic,
+    /// `binary:logitraw`: the log odds of the label 1; the link is the identity.
+    BinaryLogitRaw,
+    /// `reg:logistic`: a share between 0 and 1.
+    RegLogistic,
+    /// `reg:squarederror`
+    RegSquaredError,
+    /// `reg:absoluteerror`
+    RegAbsoluteError,
+    /// `reg:squaredlogerror`
+    RegSquaredLogError,
+    /// `reg:pseudohubererror`
+    RegPseudoHuberError,
+    /// `reg:gamma`: a positive mean.
+    RegGamma,
+    /// `reg:tweedie`: a mean of at least 0.
+    RegTweedie,
+    /// `reg:quantileerror`: one output for each of its alphas, in ascending order.
+    RegQuantileError,
+    /// `count:poisson`: a mean count.
+    CountPoisson,
+    /// `multi:softprob`: the probability of each class.
+    MultiSoftprob,
+    /// `multi:softmax`: here too the probability of each class; the class itself is the largest.
+    MultiSoftmax,
+    /// `rank:ndcg`: a score that orders the candidates of one query.
+    RankNdcg,
+    /// `rank:map`, as `rank:ndcg`.
+    RankMap,
+    /// `rank:pairwise`, as `rank:ndcg`.
+    RankPairwise,
+}
+
+/// How margins become predictions. The formulas are those of libxgboost, in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Link {
+    /// The margin itself.
+    Identity,
+    /// 1 / (1 + e^-margin)
+    Logistic,
+    /// e^margin
+    Exponential,
+    /// e^margin over the sum of e^margin of all outputs of the row.
+    Softmax,
+    /// The margins of the row in ascending order, so that quantiles never cross (as libxgboost 3.4 does).
+    Sorted,
+}
+
+impl Objective {
+    /// Every objective that is served.
+    pub const ALL: [Self; 16] = [
+        Self::BinaryLogistic,
+        Self::BinaryLogitRaw,
+        Self::RegLogistic,
+        Self::RegSquaredError,
+        Self::RegAbsoluteError,
+        Self::RegSquaredLogError,
+        Self::RegPseudoHuberError,
+        Self::RegGamma,
+        Self::RegTweedie,
+        Self::RegQuantileError,
+        Self::CountPoisson,
+        Self::MultiSoftprob,
+        Self::MultiSoftmax,
+        Self::RankNdcg,
+        Self::RankMap,
+        Self::RankPairwise,
+    ];
+
+    /// The objective of that name, if it is served.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|objective| objective.name() == name)
+    }
+
+    /// XGBoost's name, as in its parameter `objective`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BinaryLogistic => "binary:logistic",
+            Self::BinaryLogitRaw => "binary:logitraw",
+            Self::RegLogistic => "reg:logistic",
+            Self::RegSquaredError => "reg:squarederror",
+            Self::RegAbsoluteError => "reg:absoluteerror",
+            Self::RegSquaredLogError => "reg:squaredlogerror",
+            Self::RegPseudoHuberError => "reg:pseudohubererror",
+            Self::RegGamma => "reg:gamma",
+            Self::RegTweedie => "reg:tweedie",
+            Self::RegQuantileError => "reg:quantileerror",
+            Self::CountPoisson => "count:poisson",
+            Self::MultiSoftprob => "multi:softprob",
+            Self::MultiSoftmax => "multi:softmax",
+            Self::RankNdcg => "rank:ndcg",
+            Self::RankMap => "rank:map",
+            Self::RankPairwise => "rank:pairwise",
+        }
+    }
+
+    /// How margins of this objective become predictions.
+    pub fn link(self) -> Link {
+        match self {
+            Self::BinaryLogistic | Self::RegLogistic => Link::Logistic,
+            Self::RegGamma | Self::RegTweedie | Self::CountPoisson => Link::Exponential,
+            Self::MultiSoftprob | Self::MultiSoftmax => Link::Softmax,
+            Self::RegQuantileError => Link::Sorted,
+            Self::BinaryLogitRaw
+            | Self::RegSquaredError
+            | Self::RegAbsoluteError
+            | Self::RegSquaredLogError
+            | Self::RegPseudoHuberError
+            | Self::RankNdcg
+            | Self::RankMap
+            | Self::RankPairwise => Link::Identity,
+        }
+    }
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Link {
+    /// Turns the margins of one row into its predictions, in place.
+    pub fn apply(self, row: &mut [f32]) {
+        match self {
+            Self::Identity => {}
+            Self::Logistic => row.iter_mut().for_each(|value| *value = logistic(*value)),
+            Self::Exponential => row.iter_mut().for_each(|value| *value = value.exp()),
+            Self::Softmax => softmax(row),
+            Self::Sorted => row.sort_unstable_by(f32::total_cmp),
+        }
+    }
+
+    /// The margin that stands for a base score, which models keep in the space of predictions. `None` when no
+    /// margin has that prediction.
+    ///
+    /// A softmax has no inverse: its base scores are margins already, and so are those of sorted quantiles.
+    pub fn base_margin(self, base_score: f32) -> Option<f32> {
+        /// libxgboost keeps a base score of 0 or 1, which all-equal labels give, this far from the ends.
+        const EDGE: f32 = 1e-6;
+        match self {
+            Self::Logistic if (0.0..=1.0).contains(&base_score) => {
+                Some(-(1.0 / base_score.clamp(EDGE, 1.0 - EDGE) - 1.0).ln())
+            }
+            Self::Exponential if base_score > 0.0 => Some(base_score.ln()),
+            Self::Logistic | Self::Exponential => None,
+            Self::Identity | Self::Softmax | Self::Sorted => Some(base_score),
+        }
+    }
+}
+
+fn logistic(margin: f32) -> f32 {
+    /// The largest exponent that does not overflow f32.
+    const LARGEST: f32 = 88.7;
+    1.0 / ((-margin).min(LARGEST).exp() + 1.0)
+}
+
+fn softmax(row: &mut [f32]) {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0_f64;
+    for value in row.iter_mut() {
+        *value = (*value - largest).exp();
+        sum += f64::from(*value);
+    }
+    for value in row.iter_mut() {
+        *value /= sum as f32;
+    }
+}
