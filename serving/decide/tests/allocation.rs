@@ -1,0 +1,113 @@
+//! A decision allocates nothing once its scratch was used, counted by the allocator itself.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+
+use lakeloop_decide::{Bundle, Scratch, decide};
+use lakeloop_domain::{Calibration, OutcomeType, Policy};
+use support::*;
+
+struct Counting;
+
+thread_local! {
+    /// Allocations of this thread; other threads, such as the test harness's, do not count.
+    static N_ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    N_ALLOCATIONS.with(|n| n.set(n.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged; counting touches a thread-local number that
+// needs no allocation and no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the block came from `System`, by the functions here.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the block came from `System`, by the functions here.
+        unsafe { System.realloc(block, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[track_caller]
+fn check(bundle: &Bundle) {
+    let rows = [
+        features(Some(20.0), Some("Oslo"), Some(true)),
+        features(Some(70.0), Some("Rome"), None),
+        features(None, None, Some(false)),
+    ];
+    let ids: Vec<String> = (0..100).map(|idx| format!("decision-{idx}")).collect();
+    let mut scratch = Scratch::new();
+    decide(bundle, &rows[0], "first", &mut scratch);
+    let before = N_ALLOCATIONS.with(Cell::get);
+    for features in &rows {
+        for decision_id in &ids {
+            black_box(decide(bundle, black_box(features), decision_id, &mut scratch));
+        }
+    }
+    assert_eq!(
+        N_ALLOCATIONS.with(Cell::get) - before,
+        0,
+        "allocations in {} decisions",
+        rows.len() * ids.len()
+    );
+}
+
+#[test]
+fn the_allocator_counts() {
+    let before = N_ALLOCATIONS.with(Cell::get);
+    drop(black_box(vec![1_u8; 100]));
+    assert_eq!(N_ALLOCATIONS.with(Cell::get) - before, 1);
+}
+
+#[test]
+fn deciding_allocates_nothing() {
+    let (blueprint, mut record) = threshold();
+    check(&bundle(blueprint.clone(), None));
+    record.calibration = Calibration::Platt {
+        slope: 0.9,
+        intercept: 0.1,
+    };
+    check(&bundle(blueprint, Some(&record)));
+    for policy in [Policy::Greedy, Policy::EpsilonGreedy { epsilon: 0.5 }] {
+        let (blueprint, record) = choice(policy);
+        check(&bundle(blueprint.clone(), None));
+        check(&bundle(blueprint, Some(&record)));
+    }
+    let classes = support::blueprint(
+        menu("ramen"),
+        OutcomeType::Category,
+        Policy::EpsilonGreedy { epsilon: 0.5 },
+    );
+    let outputs: [&[Stump]; 3] = [&[], &[], &[Stump(1, 30.0, 1.0, 2.0)]];
+    let record = model_record(&classes, encoding(None), artifact("multi:softprob", 2, &outputs));
+    check(&bundle(classes, Some(&record)));
+}
+
+#[test]
+fn falling_back_allocates_nothing() {
+    let (blueprint, mut record) = choice(Policy::Greedy);
+    record.artifact = artifact(
+        "reg:squarederror",
+        3,
+        &[&[Stump(1, 99.0, 3e38, 0.0), Stump(1, 99.0, 3e38, 0.0)]],
+    );
+    check(&bundle(blueprint, Some(&record)));
+}
