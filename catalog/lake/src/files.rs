@@ -1,0 +1,82 @@
+//! Data files: rows written as Parquet beside the log, not yet part of the table until a commit names them.
+
+use arrow::record_batch::RecordBatch;
+use datafusion::object_store::path::Path;
+use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
+use deltalake::kernel::Add;
+use deltalake::operations::write::configs::WriterStatsConfig;
+use deltalake::parquet::basic::{Compression, ZstdLevel};
+use deltalake::parquet::file::properties::WriterProperties;
+use deltalake::{DeltaTable, DeltaTableError};
+use futures::stream::{self, StreamExt as _};
+use futures::{Stream, TryStreamExt as _};
+
+use crate::log::{location, make_durable};
+use crate::{LakeError, TableName};
+
+/// Rows of a row group: a few megabytes of decisions, so that a reader that wants an hour of a large file skips the
+/// rest of it, and a writer holds little.
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+/// Writes rows to one new file (none when there are no rows), durably, and describes it for a commit.
+///
+/// The batches have exactly the table's columns.
+pub(crate) async fn write(
+    name: &TableName,
+    table: &DeltaTable,
+    rows: impl Stream<Item = Result<RecordBatch, LakeError>>,
+) -> Result<Vec<Add>, LakeError> {
+    let failed = |source| LakeError::storage("write rows", location(table), source);
+    let mut writer = writer(table).map_err(failed)?;
+    let mut rows = std::pin::pin!(rows);
+    loop {
+        let written = match rows.next().await {
+            None => break,
+            Some(Ok(batch)) => writer.write(&batch).await.map_err(failed),
+            Some(Err(error)) => Err(error),
+        };
+        if let Err(error) = written {
+            if let Err(left) = writer.abort().await {
+                tracing::warn!(table = %name, error = %left, "an unfinished data file could not be removed; no table refers to it");
+            }
+            return Err(error);
+        }
+    }
+    let adds = writer.close().await.map_err(failed)?;
+    let files: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
+    make_durable(table, &files).await.map_err(failed)?;
+    Ok(adds)
+}
+
+fn writer(table: &DeltaTable) -> Result<DeltaWriter, DeltaTableError> {
+    let snapshot = table.snapshot()?.snapshot();
+    let stats = WriterStatsConfig::from_config(snapshot.table_configuration());
+    let properties = WriterProperties::builder()
+        .set_created_by(format!("lakeloop {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .build();
+    let config = WriterConfig::new(
+        snapshot.arrow_schema(),
+        Vec::new(),
+        Some(properties),
+        None,
+        None,
+        stats.num_indexed_cols,
+        stats.stats_columns,
+    );
+    Ok(DeltaWriter::new(table.log_store().object_store(None), config))
+}
+
+/// Removes files that no commit names and none will. A file that stays does no harm, so a failure is only logged.
+pub(crate) async fn discard(name: &TableName, table: &DeltaTable, adds: Vec<Add>) {
+    let paths: Vec<_> = adds.into_iter().map(|add| Ok(Path::from(add.path))).collect();
+    let store = table.log_store().object_store(None);
+    let removed = store
+        .delete_stream(stream::iter(paths).boxed())
+        .try_collect::<Vec<_>>()
+        .await;
+    if let Err(error) = removed {
+        tracing::warn!(table = %name, %error, "a data file that no table refers to could not be removed");
+    }
+}

@@ -1,0 +1,93 @@
+//! Rows of the `models` table.
+
+use std::sync::Arc;
+
+use arrow::array::{BinaryArray, Int64Array};
+use arrow::record_batch::RecordBatch;
+use lakeloop_domain::{ModelMetrics, ModelRecord, ModelStage, ModelVersion, Provenance};
+
+use super::cells::{Cells, batch, counts, flags, instants, numbers, optional_numbers, optional_smalls, texts, to_json};
+use super::features;
+use crate::{LakeError, TableName};
+
+/// The models as rows. The seed keeps its 64 bits, so that one above 2^63 shows as a negative number.
+pub fn models_to_batch(models: &[ModelRecord]) -> Result<RecordBatch, LakeError> {
+    let table = TableName::Models;
+    let each = || models.iter();
+    let targets = each()
+        .map(|m| to_json(&table, "target", &m.target))
+        .collect::<Result<Vec<_>, _>>()?;
+    let encodings = each()
+        .map(|m| to_json(&table, "encoding", &m.encoding))
+        .collect::<Result<Vec<_>, _>>()?;
+    let calibrations = each()
+        .map(|m| to_json(&table, "calibration", &m.calibration))
+        .collect::<Result<Vec<_>, _>>()?;
+    let columns = vec![
+        texts(each().map(|m| m.strategy.as_str())),
+        optional_smalls(&table, "version", each().map(|m| Some(m.version.0)))?,
+        texts(each().map(|m| m.stage.as_str())),
+        texts(each().map(|m| m.stage_reason.as_str())),
+        instants(each().map(|m| m.stage_changed_at)),
+        instants(each().map(|m| m.registered_at)),
+        texts(targets.iter().map(String::as_str)),
+        flags(each().map(|m| m.action_is_feature)),
+        texts(encodings.iter().map(String::as_str)),
+        texts(calibrations.iter().map(String::as_str)),
+        Arc::new(BinaryArray::from_iter_values(each().map(|m| &m.artifact))),
+        texts(each().map(|m| m.metrics.metric.as_str())),
+        numbers(each().map(|m| m.metrics.value)),
+        optional_numbers(each().map(|m| m.metrics.baseline)),
+        counts(&table, "n_train_rows", each().map(|m| m.metrics.n_train_rows))?,
+        counts(&table, "n_validation_rows", each().map(|m| m.metrics.n_validation_rows))?,
+        counts(&table, "artifact_bytes", each().map(|m| m.metrics.artifact_bytes))?,
+        numbers(each().map(|m| m.metrics.latency_p50_us)),
+        numbers(each().map(|m| m.metrics.latency_p99_us)),
+        numbers(each().map(|m| m.metrics.parity_max_abs)),
+        texts(each().map(|m| m.provenance.blueprint_version.as_str())),
+        texts(each().map(|m| m.provenance.training_set_id.as_str())),
+        features::numbers_by_name(&table, each().map(|m| m.provenance.table_versions.as_slice()))?,
+        texts(each().map(|m| m.provenance.parameters.as_str())),
+        Arc::new(Int64Array::from_iter_values(
+            each().map(|m| m.provenance.seed.cast_signed()),
+        )),
+    ];
+    batch(table, columns)
+}
+
+/// The rows as models.
+pub fn models_from_batch(batch: &RecordBatch) -> Result<Vec<ModelRecord>, LakeError> {
+    Cells::new(TableName::Models, batch)?.rows(|cells, row| {
+        Ok(ModelRecord {
+            strategy: cells.parsed("strategy", row)?,
+            version: ModelVersion(cells.ordinal("version", row)?),
+            stage: cells.word("stage", row, ModelStage::parse)?,
+            stage_reason: cells.text("stage_reason", row)?.to_owned(),
+            stage_changed_at: cells.instant("stage_changed_at", row)?,
+            registered_at: cells.instant("registered_at", row)?,
+            target: cells.json("target", row)?,
+            action_is_feature: cells.flag("action_is_feature", row)?,
+            encoding: cells.json("encoding", row)?,
+            calibration: cells.json("calibration", row)?,
+            artifact: cells.bytes("artifact", row)?.to_vec(),
+            metrics: ModelMetrics {
+                metric: cells.text("metric", row)?.to_owned(),
+                value: cells.number("metric_value", row)?,
+                baseline: cells.optional_number("baseline_value", row)?,
+                n_train_rows: cells.unsigned("n_train_rows", row)?,
+                n_validation_rows: cells.unsigned("n_validation_rows", row)?,
+                artifact_bytes: cells.unsigned("artifact_bytes", row)?,
+                latency_p50_us: cells.number("latency_p50_us", row)?,
+                latency_p99_us: cells.number("latency_p99_us", row)?,
+                parity_max_abs: cells.number("parity_max_abs", row)?,
+            },
+            provenance: Provenance {
+                blueprint_version: cells.parsed("blueprint_version", row)?,
+                training_set_id: cells.parsed("training_set_id", row)?,
+                table_versions: cells.numbers_by_name("table_versions", row)?,
+                parameters: cells.text("parameters", row)?.to_owned(),
+                seed: cells.count("seed", row)?.cast_unsigned(),
+            },
+        })
+    })
+}

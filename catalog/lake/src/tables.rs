@@ -1,0 +1,402 @@
+//! The tables: their names, where they lie, what their columns are, and who alone writes each.
+//!
+//! | table | one row is | sole writer |
+//! |---|---|---|
+//! | `blueprints` | one application of a blueprint | `lakeloop apply` and `rollback` |
+//! | `decisions` | one decision, with all that is needed to make it again | the flush of the decision journal; imports |
+//! | `outcomes` | one reported outcome, as often as it was received | the flush of the outcome journal; imports |
+//! | `features.<view>` | one entity's features from `event_time` on, known since `available_at` | imports |
+//! | `training_sets` | one training set that was built | the train job |
+//! | `training_rows` | one row of a training set | the train job |
+//! | `trials` | one trial of a search | the train job |
+//! | `models` | one model with its present stage | the registry |
+//! | `job_runs` | one state of one run, from `at` on | the job claims |
+//!
+//! All are plain Delta tables: no partition columns, no deletion vectors, no column mapping, so that every Delta
+//! client reads them, and any engine reads their Parquet files. Rows lie roughly in the order of their time column, and
+//! the log keeps statistics of the columns that queries bound, so that files outside a time range are never opened.
+//! Maps keep the features because strategies differ in theirs; a null value in a map is a missing feature.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use lakeloop_domain::{FeatureType, FeatureViewName};
+
+use crate::LakeError;
+
+/// Names one table of the lake.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TableName {
+    /// Every application of a blueprint.
+    Blueprints,
+    /// Every decision.
+    Decisions,
+    /// Every reported outcome.
+    Outcomes,
+    /// Every model with its stage.
+    Models,
+    /// Every trial of every search.
+    Trials,
+    /// Every training set that was built.
+    TrainingSets,
+    /// The rows of the training sets.
+    TrainingRows,
+    /// Every state of every run of a job.
+    JobRuns,
+    /// One feature view.
+    Features(FeatureViewName),
+}
+
+impl TableName {
+    /// The tables that every lake has; feature views come on top.
+    pub const ALL: [Self; 8] = [
+        Self::Blueprints,
+        Self::Decisions,
+        Self::Outcomes,
+        Self::Models,
+        Self::Trials,
+        Self::TrainingSets,
+        Self::TrainingRows,
+        Self::JobRuns,
+    ];
+
+    /// Where the table lies below the lake's location, with `/` between folders.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Features(view) => format!("features/{view}"),
+            fixed => fixed.to_string(),
+        }
+    }
+
+    /// The name as a query writes it; quoted where SQL asks for it.
+    pub fn sql_name(&self) -> String {
+        match self {
+            Self::Features(view) if view.as_str().contains('-') => format!("features.\"{view}\""),
+            other => other.to_string(),
+        }
+    }
+
+    /// The instant that the rows are roughly ordered by.
+    pub fn time_column(&self) -> &'static str {
+        match self {
+            Self::Decisions | Self::Outcomes | Self::TrainingRows | Self::Features(_) => "event_time",
+            Self::Blueprints => "applied_at",
+            Self::Models => "registered_at",
+            Self::Trials => "started_at",
+            Self::TrainingSets => "built_at",
+            Self::JobRuns => "at",
+        }
+    }
+
+    /// The columns whose smallest and largest values the log keeps for each file. Only those that queries bound: JSON
+    /// texts and model files would make the log heavy.
+    pub(crate) fn stats_columns(&self) -> &'static [&'static str] {
+        match self {
+            Self::Decisions => &["event_time", "received_at", "decision_id", "strategy", "unit"],
+            Self::Outcomes => &["event_time", "received_at", "decision_id", "strategy", "unit", "event"],
+            Self::Features(_) => &["event_time", "available_at", "entity"],
+            Self::Blueprints => &["applied_at", "strategy", "sequence"],
+            Self::Models => &["registered_at", "strategy", "version", "stage"],
+            Self::Trials => &["started_at", "strategy", "training_set_id"],
+            Self::TrainingSets => &["built_at", "strategy", "training_set_id"],
+            Self::TrainingRows => &["event_time", "training_set_id", "decision_id"],
+            Self::JobRuns => &["at", "run_id", "job", "strategy"],
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blueprints => f.write_str("blueprints"),
+            Self::Decisions => f.write_str("decisions"),
+            Self::Outcomes => f.write_str("outcomes"),
+            Self::Models => f.write_str("models"),
+            Self::Trials => f.write_str("trials"),
+            Self::TrainingSets => f.write_str("training_sets"),
+            Self::TrainingRows => f.write_str("training_rows"),
+            Self::JobRuns => f.write_str("job_runs"),
+            Self::Features(view) => write!(f, "features.{view}"),
+        }
+    }
+}
+
+impl FromStr for TableName {
+    type Err = LakeError;
+
+    fn from_str(text: &str) -> Result<Self, LakeError> {
+        if let Some(fixed) = Self::ALL.into_iter().find(|table| table.to_string() == text) {
+            return Ok(fixed);
+        }
+        text.strip_prefix("features.")
+            .and_then(|view| FeatureViewName::new(view).ok())
+            .map(Self::Features)
+            .ok_or_else(|| LakeError::NoSuchTableName {
+                name: text.chars().take(80).collect(),
+            })
+    }
+}
+
+/// The columns of a table of which every lake has one; `None` for feature views, whose columns differ (see
+/// [`feature_view_schema`]).
+pub fn schema(table: &TableName) -> Option<SchemaRef> {
+    let schema = match table {
+        TableName::Blueprints => &BLUEPRINTS,
+        TableName::Decisions => &DECISIONS,
+        TableName::Outcomes => &OUTCOMES,
+        TableName::Models => &MODELS,
+        TableName::Trials => &TRIALS,
+        TableName::TrainingSets => &TRAINING_SETS,
+        TableName::TrainingRows => &TRAINING_ROWS,
+        TableName::JobRuns => &JOB_RUNS,
+        TableName::Features(_) => return None,
+    };
+    Some(Arc::clone(schema))
+}
+
+/// The columns of a feature view: `entity`, `event_time`, `available_at`, then its own, all of which may be null.
+pub fn feature_view_schema(columns: &[(String, FeatureType)]) -> SchemaRef {
+    let own = columns.iter().map(|(name, feature_type)| {
+        let data_type = match feature_type {
+            FeatureType::Number => DataType::Float64,
+            FeatureType::Boolean => DataType::Boolean,
+            FeatureType::Category => DataType::Utf8,
+        };
+        Field::new(name, data_type, true)
+    });
+    let fields: Vec<Field> = FEATURE_VIEW_BASE.iter().cloned().chain(own).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// The columns that every feature view begins with.
+pub(crate) static FEATURE_VIEW_BASE: LazyLock<[Field; 3]> =
+    LazyLock::new(|| [text("entity"), instant("event_time"), instant("available_at")]);
+
+/// Marks a column that may be null.
+fn optional(field: Field) -> Field {
+    field.with_nullable(true)
+}
+
+fn text(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, false)
+}
+
+fn number(name: &str) -> Field {
+    Field::new(name, DataType::Float64, false)
+}
+
+fn small(name: &str) -> Field {
+    Field::new(name, DataType::Int32, false)
+}
+
+fn count(name: &str) -> Field {
+    Field::new(name, DataType::Int64, false)
+}
+
+fn flag(name: &str) -> Field {
+    Field::new(name, DataType::Boolean, false)
+}
+
+fn instant(name: &str) -> Field {
+    Field::new(
+        name,
+        DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        false,
+    )
+}
+
+fn list(name: &str, element: DataType) -> Field {
+    Field::new(name, DataType::List(list_element(element)), false)
+}
+
+/// The element of a list, named as Delta names it.
+pub(crate) fn list_element(data_type: DataType) -> Arc<Field> {
+    Arc::new(Field::new("element", data_type, true))
+}
+
+/// A map from text, with its parts named as Delta names them.
+fn map(name: &str, value: DataType) -> Field {
+    let parts = Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", value, true),
+    ]);
+    let entries = Arc::new(Field::new("key_value", DataType::Struct(parts), false));
+    Field::new(name, DataType::Map(entries, false), false)
+}
+
+fn columns(fields: Vec<Field>) -> SchemaRef {
+    Arc::new(Schema::new(fields))
+}
+
+static DECISIONS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    columns(vec![
+        text("decision_id"),
+        text("strategy"),
+        text("blueprint_version"),
+        optional(small("model_version")),
+        text("unit"),
+        instant("event_time"),
+        instant("received_at"),
+        map("numeric", DataType::Float64),
+        map("categorical", DataType::Utf8),
+        map("feature_versions", DataType::Int64),
+        list("actions", DataType::Utf8),
+        list("scores", DataType::Float64),
+        optional(text("action")),
+        optional(number("value")),
+        number("propensity"),
+        text("reason"),
+        optional(text("policy")),
+        text("salt"),
+        optional(text("cell")),
+    ])
+});
+
+static OUTCOMES: LazyLock<SchemaRef> = LazyLock::new(|| {
+    columns(vec![
+        text("outcome_id"),
+        optional(text("decision_id")),
+        optional(text("strategy")),
+        optional(text("unit")),
+        text("event"),
+        optional(number("value")),
+        optional(text("category")),
+        instant("event_time"),
+        instant("received_at"),
+    ])
+});
+
+static BLUEPRINTS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    columns(vec![
+        text("strategy"),
+        text("version"),
+        small("sequence"),
+        instant("applied_at"),
+        text("blueprint"),
+        text("source"),
+    ])
+});
+
+static MODELS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    columns(vec![
+        text("strategy"),
+        small("version"),
+        text("stage"),
+        text("stage_reason"),
+        instant("stage_changed_at"),
+        instant("registered_at"),
+        text("target"),
+        flag("action_is_feature"),
+        text("encoding"),
+        text("calibration"),
+        Field::new("artifact", DataType::Binary, false),
+        text("metric"),
+        number("metric_value"),
+        optional(number("baseline_value")),
+        count("n_train_rows"),
+        count("n_validation_rows"),
+        count("artifact_bytes"),
+        number("latency_p50_us"),
+        number("latency_p99_us"),
+        number("parity_max_abs"),
+        text("blueprint_version"),
+        text("training_set_id"),
+        map("table_versions", DataType::Int64),
+        text("parameters"),
+        count("seed"),
+    ])
+});
+
+static TRIALS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    columns(vec![
+        text("strategy"),
+        text("training_set_id"),
+        small("trial"),
+        text("parameters"),
+        text("metric"),
+        optional(number("value")),
+        optional(small("rounds")),
+        optional(count("artifact_bytes")),
+        optional(number("cpu_seconds")),
+        flag("chosen"),
+        instant("started_at"),
+        optional(text("error")),
+    ])
+});
+
+static TRAINING_SETS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    columns(vec![
+        text("training_set_id"),
+        text("strategy"),
+        text("blueprint_version"),
+        instant("built_at"),
+        instant("as_of"),
+        optional(instant("window_start")),
+        map("table_versions", DataType::Int64),
+        count("n_rows"),
+        count("n_train_rows"),
+        count("n_validation_rows"),
+        optional(instant("split_at")),
+        optional(number("label_mean")),
+    ])
+});
+
+static TRAINING_ROWS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    columns(vec![
+        text("training_set_id"),
+        text("decision_id"),
+        instant("event_time"),
+        text("split"),
+        optional(text("action")),
+        number("propensity"),
+        optional(number("label")),
+        optional(text("label_category")),
+        map("numeric", DataType::Float64),
+        map("categorical", DataType::Utf8),
+    ])
+});
+
+static JOB_RUNS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    columns(vec![
+        text("run_id"),
+        text("job"),
+        optional(text("strategy")),
+        text("state"),
+        instant("at"),
+        optional(instant("lease_until")),
+        text("runner"),
+        text("detail"),
+    ])
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn names_read_back_as_themselves() {
+        let view = TableName::Features(FeatureViewName::new("menu-items").unwrap());
+        for table in TableName::ALL.into_iter().chain([view.clone()]) {
+            assert_eq!(table.to_string().parse::<TableName>().unwrap(), table);
+        }
+        assert_eq!(view.path(), "features/menu-items");
+        assert_eq!(view.sql_name(), "features.\"menu-items\"");
+        for wrong in ["", "decision", "features.", "features.A", "features/menu"] {
+            assert!(wrong.parse::<TableName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_time_and_statistics_column_exists() {
+        for table in TableName::ALL {
+            let Some(schema) = schema(&table) else { continue };
+            for column in table.stats_columns() {
+                assert!(schema.column_with_name(column).is_some(), "{table} has no {column}");
+            }
+            assert!(table.stats_columns().contains(&table.time_column()), "{table}");
+        }
+    }
+}

@@ -1,0 +1,565 @@
+//! Every noun comes back from its table as it went in, bit for bit.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use arrow::record_batch::RecordBatch;
+use lakeloop_domain::*;
+use lakeloop_lake::rows::*;
+use lakeloop_lake::{LakeError, TableName, schema};
+use proptest::prelude::*;
+use support::open;
+use tempfile::tempdir;
+
+/// Finite numbers, with those that a careless conversion changes.
+fn any_number() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        Just(0.0),
+        Just(-0.0),
+        Just(f64::MIN_POSITIVE),
+        Just(-f64::from_bits(1)),
+        Just(f64::MAX),
+        Just(f64::MIN),
+        Just(0.1 + 0.2),
+        any::<f64>().prop_filter("finite", |number| number.is_finite()),
+    ]
+}
+
+/// Identifiers of one byte to 256, also outside ASCII.
+fn any_token() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("x".to_owned()),
+        Just("ß".repeat(128)),
+        Just("'; DROP TABLE decisions; --".to_owned()),
+        "[a-zA-Z0-9 äöü中🙂\"'\\\\,{}]{1,60}",
+    ]
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), Just("\0\n\t\u{feff}".to_owned()), any::<String>()]
+}
+
+fn any_name() -> impl Strategy<Value = StrategyName> {
+    "[a-z][a-z0-9_-]{0,63}".prop_map(|name| StrategyName::new(name).unwrap())
+}
+
+/// The years 1 to 9999.
+fn any_instant() -> impl Strategy<Value = Micros> {
+    prop_oneof![
+        Just(-62_135_596_800_000_000),
+        Just(253_402_300_799_999_999),
+        Just(0),
+        Just(-1),
+        -62_135_596_800_000_000..253_402_300_799_999_999_i64,
+    ]
+}
+
+fn any_hash() -> impl Strategy<Value = BlueprintVersion> {
+    any::<u64>().prop_map(|hash| BlueprintVersion::new(format!("{hash:016x}")).unwrap())
+}
+
+fn any_model_version() -> impl Strategy<Value = ModelVersion> {
+    prop_oneof![Just(0), Just(i32::MAX as u32), 0..1000_u32].prop_map(ModelVersion)
+}
+
+fn any_count() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(i64::MAX as u64), any::<u32>().prop_map(u64::from)]
+}
+
+fn any_versions() -> impl Strategy<Value = Vec<(String, i64)>> {
+    proptest::collection::btree_map(any_text(), any::<i64>(), 0..3).prop_map(|map| map.into_iter().collect())
+}
+
+/// Features as the table gives them back: numbers first, then categories.
+fn any_features() -> impl Strategy<Value = Features> {
+    let numbers = proptest::collection::vec(proptest::option::of(any_number()), 0..4);
+    let texts = proptest::collection::vec(proptest::option::of(any_text()), 0..4);
+    (numbers, texts).prop_map(|(numbers, texts)| {
+        let numbers = numbers.into_iter().enumerate().map(|(idx, number)| NamedValue {
+            name: format!("n{idx}").into(),
+            feature_type: FeatureType::Number,
+            value: number.map_or(FeatureValue::Missing, FeatureValue::Number),
+        });
+        let texts = texts.into_iter().enumerate().map(|(idx, text)| NamedValue {
+            name: format!("c {idx}").into(),
+            feature_type: FeatureType::Category,
+            value: text.map_or(FeatureValue::Missing, FeatureValue::Category),
+        });
+        numbers.chain(texts).collect()
+    })
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    prop_oneof![
+        any_number().prop_map(|at| Policy::Threshold { at }),
+        Just(Policy::Greedy),
+        any_number().prop_map(|epsilon| Policy::EpsilonGreedy { epsilon }),
+    ]
+}
+
+fn any_reason() -> impl Strategy<Value = DecisionReason> {
+    use DecisionReason::*;
+    proptest::sample::select(vec![NoModel, Exploit, Explore, Fallback, Imported])
+}
+
+prop_compose! {
+    fn any_decision()(
+        ids in (any_token(), any_name(), any_hash(), proptest::option::of(any_model_version()), any_token()),
+        times in (any_instant(), any_instant()),
+        features in any_features(),
+        feature_versions in any_versions(),
+        actions in proptest::collection::vec(any_text(), 0..4),
+        scores in proptest::collection::vec(any_number(), 0..4),
+        choice in prop_oneof![any_text().prop_map(Choice::Action), any_number().prop_map(Choice::Number)],
+        rest in (any_number(), any_reason(), proptest::option::of(any_policy()), any_text()),
+    ) -> DecisionRecord {
+        DecisionRecord {
+            decision_id: DecisionId::new(ids.0).unwrap(),
+            strategy: ids.1,
+            blueprint_version: ids.2,
+            model_version: ids.3,
+            unit: UnitId::new(ids.4).unwrap(),
+            event_time: times.0,
+            received_at: times.1,
+            features,
+            feature_versions,
+            actions,
+            scores,
+            choice,
+            propensity: rest.0,
+            reason: rest.1,
+            policy: rest.2,
+            salt: rest.3,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_outcome()(
+        id in any_token(),
+        decision in proptest::option::of(any_token()),
+        strategy in proptest::option::of(any_name()),
+        unit in proptest::option::of(any_token()),
+        event in any_text(),
+        value in prop_oneof![any_number().prop_map(OutcomeValue::Number), any_text().prop_map(OutcomeValue::Category)],
+        times in (any_instant(), any_instant()),
+    ) -> OutcomeRecord {
+        OutcomeRecord {
+            outcome_id: OutcomeId::new(id).unwrap(),
+            decision_id: decision.map(|id| DecisionId::new(id).unwrap()),
+            strategy,
+            unit: unit.map(|id| UnitId::new(id).unwrap()),
+            event,
+            value,
+            event_time: times.0,
+            received_at: times.1,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_model()(
+        ids in (any_name(), any_model_version(), any_hash(), any_token()),
+        stage in proptest::sample::select(vec![ModelStage::Candidate, ModelStage::Live, ModelStage::Retired]),
+        texts in (any_text(), any_text(), any_text()),
+        times in (any_instant(), any_instant()),
+        classes in proptest::option::of(proptest::collection::vec(any_text(), 0..3)),
+        vocabulary in proptest::collection::vec(any_text(), 0..3),
+        platt in proptest::option::of((any_number(), any_number())),
+        artifact in proptest::collection::vec(any::<u8>(), 0..200),
+        numbers in (any_number(), proptest::option::of(any_number()), any_number(), any_number(), any_number()),
+        counts in (any_count(), any_count(), any_count()),
+        flag in any::<bool>(),
+        table_versions in any_versions(),
+        seed in any::<u64>(),
+    ) -> ModelRecord {
+        ModelRecord {
+            strategy: ids.0,
+            version: ids.1,
+            stage,
+            stage_reason: texts.0,
+            stage_changed_at: times.0,
+            registered_at: times.1,
+            target: classes.map_or(LearningTarget::Regression, |classes| LearningTarget::MultiClass { classes }),
+            action_is_feature: flag,
+            encoding: Encoding { columns: vec![EncodedColumn {
+                name: "action".to_owned(), feature_type: FeatureType::Boolean, vocabulary,
+            }] },
+            calibration: platt.map_or(Calibration::Identity, |(slope, intercept)| Calibration::Platt { slope, intercept }),
+            artifact,
+            metrics: ModelMetrics {
+                metric: texts.1,
+                value: numbers.0,
+                baseline: numbers.1,
+                n_train_rows: counts.0,
+                n_validation_rows: counts.1,
+                artifact_bytes: counts.2,
+                latency_p50_us: numbers.2,
+                latency_p99_us: numbers.3,
+                parity_max_abs: numbers.4,
+            },
+            provenance: Provenance {
+                blueprint_version: ids.2,
+                training_set_id: TrainingSetId::new(ids.3).unwrap(),
+                table_versions,
+                parameters: texts.2,
+                seed,
+            },
+        }
+    }
+}
+
+prop_compose! {
+    fn any_trial()(
+        ids in (any_name(), any_token(), any_model_version()),
+        texts in (any_text(), any_text(), proptest::option::of(any_text())),
+        value in proptest::option::of(any_number()),
+        rounds in proptest::option::of(any_model_version()),
+        artifact_bytes in proptest::option::of(any_count()),
+        cpu_seconds in proptest::option::of(any_number()),
+        chosen in any::<bool>(),
+        started_at in any_instant(),
+    ) -> Trial {
+        Trial {
+            strategy: ids.0,
+            training_set_id: TrainingSetId::new(ids.1).unwrap(),
+            trial: ids.2.0,
+            parameters: texts.0,
+            metric: texts.1,
+            value,
+            rounds: rounds.map(|rounds| rounds.0),
+            artifact_bytes,
+            cpu_seconds,
+            chosen,
+            started_at,
+            error: texts.2,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_training_set()(
+        ids in (any_token(), any_name(), any_hash()),
+        times in (any_instant(), any_instant(), proptest::option::of(any_instant()), proptest::option::of(any_instant())),
+        counts in (any_count(), any_count(), any_count()),
+        label_mean in proptest::option::of(any_number()),
+        table_versions in any_versions(),
+    ) -> TrainingSet {
+        TrainingSet {
+            training_set_id: TrainingSetId::new(ids.0).unwrap(),
+            strategy: ids.1,
+            blueprint_version: ids.2,
+            built_at: times.0,
+            as_of: times.1,
+            window_start: times.2,
+            table_versions,
+            n_rows: counts.0,
+            n_train_rows: counts.1,
+            n_validation_rows: counts.2,
+            split_at: times.3,
+            label_mean,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_training_row()(
+        ids in (any_token(), any_token()),
+        event_time in any_instant(),
+        split in proptest::sample::select(vec![Split::Train, Split::Validation]),
+        action in proptest::option::of(any_text()),
+        propensity in any_number(),
+        label in proptest::option::of(any_number()),
+        label_category in proptest::option::of(any_text()),
+        features in any_features(),
+    ) -> TrainingRow {
+        TrainingRow {
+            training_set_id: TrainingSetId::new(ids.0).unwrap(),
+            decision_id: DecisionId::new(ids.1).unwrap(),
+            event_time,
+            split,
+            action,
+            propensity,
+            label,
+            label_category,
+            features,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_job_run()(
+        run_id in any_token(),
+        job in proptest::sample::select(JobKind::ALL.to_vec()),
+        strategy in proptest::option::of(any_name()),
+        state in proptest::sample::select(vec![
+            RunState::Running, RunState::Succeeded, RunState::Skipped, RunState::Failed, RunState::Abandoned,
+        ]),
+        times in (any_instant(), proptest::option::of(any_instant())),
+        texts in (any_text(), any_text()),
+    ) -> JobRun {
+        JobRun {
+            run_id: RunId::new(run_id).unwrap(),
+            job,
+            strategy,
+            state,
+            at: times.0,
+            lease_until: times.1,
+            runner: texts.0,
+            detail: texts.1,
+        }
+    }
+}
+
+/// Debug text tells -0.0 from 0.0, which equality does not.
+fn same<T: std::fmt::Debug + PartialEq>(back: &[T], before: &[T]) {
+    assert_eq!(back, before);
+    assert_eq!(format!("{back:?}"), format!("{before:?}"));
+}
+
+/// Through the columns, and through string views as DataFusion may hand them out.
+fn check<T: std::fmt::Debug + PartialEq>(
+    table: TableName,
+    nouns: &[T],
+    to_batch: impl Fn(&[T]) -> Result<RecordBatch, LakeError>,
+    from_batch: impl Fn(&RecordBatch) -> Result<Vec<T>, LakeError>,
+) {
+    let batch = to_batch(nouns).unwrap();
+    assert_eq!(batch.schema(), schema(&table).unwrap());
+    same(&from_batch(&batch).unwrap(), nouns);
+    let views = batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| {
+            let column = match column.data_type() {
+                arrow::datatypes::DataType::Utf8 => {
+                    arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8View).unwrap()
+                }
+                _ => column.clone(),
+            };
+            (field.name().clone(), column, true)
+        });
+    let views = RecordBatch::try_from_iter_with_nullable(views.collect::<Vec<_>>().into_iter().rev()).unwrap();
+    same(&from_batch(&views).unwrap(), nouns);
+    assert_eq!(from_batch(&to_batch(&[]).unwrap()).unwrap(), vec![]);
+}
+
+fn several<T: std::fmt::Debug>(one: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<T>> {
+    proptest::collection::vec(one, 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(7),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn decisions(nouns in several(any_decision())) {
+        check(TableName::Decisions, &nouns, decisions_to_batch, decisions_from_batch);
+    }
+
+    #[test]
+    fn outcomes(nouns in several(any_outcome())) {
+        check(TableName::Outcomes, &nouns, outcomes_to_batch, outcomes_from_batch);
+    }
+
+    #[test]
+    fn models(nouns in several(any_model())) {
+        check(TableName::Models, &nouns, models_to_batch, models_from_batch);
+    }
+
+    #[test]
+    fn trials(nouns in several(any_trial())) {
+        check(TableName::Trials, &nouns, trials_to_batch, trials_from_batch);
+    }
+
+    #[test]
+    fn training_sets(nouns in several(any_training_set())) {
+        check(TableName::TrainingSets, &nouns, training_sets_to_batch, training_sets_from_batch);
+    }
+
+    #[test]
+    fn training_rows(nouns in several(any_training_row())) {
+        check(TableName::TrainingRows, &nouns, training_rows_to_batch, training_rows_from_batch);
+    }
+
+    #[test]
+    fn job_runs(nouns in several(any_job_run())) {
+        check(TableName::JobRuns, &nouns, job_runs_to_batch, job_runs_from_batch);
+    }
+}
+
+#[test]
+fn booleans_come_back_as_the_numbers_that_models_see() {
+    let mut decision = support::decision(1);
+    decision.features = [
+        FeatureValue::Boolean(true),
+        FeatureValue::Boolean(false),
+        FeatureValue::Missing,
+    ]
+    .into_iter()
+    .enumerate()
+    .map(|(idx, value)| NamedValue {
+        name: format!("b{idx}").into(),
+        feature_type: FeatureType::Boolean,
+        value,
+    })
+    .collect();
+    let back = decisions_from_batch(&decisions_to_batch(&[decision]).unwrap()).unwrap();
+    let values: Vec<_> = back[0]
+        .features
+        .iter()
+        .map(|feature| (feature.feature_type, feature.value.clone()))
+        .collect();
+    let number = |value| (FeatureType::Number, value);
+    assert_eq!(
+        values,
+        [
+            number(FeatureValue::Number(1.0)),
+            number(FeatureValue::Number(0.0)),
+            number(FeatureValue::Missing)
+        ]
+    );
+}
+
+#[test]
+fn values_without_a_place_are_refused() {
+    let mut decision = support::decision(1);
+    decision.model_version = Some(ModelVersion(u32::MAX));
+    let error = decisions_to_batch(&[decision]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`decisions`, column `model_version`: 4294967295 is larger than 2147483647"
+    );
+
+    let mut decision = support::decision(1);
+    decision.features[0].value = FeatureValue::Category("warm".to_owned());
+    let error = decisions_to_batch(&[decision]).unwrap_err();
+    assert!(error.to_string().contains("feature `temp` is no number"), "{error}");
+}
+
+#[test]
+fn stored_values_that_lakeloop_does_not_write_are_named() {
+    let batch = decisions_to_batch(&[support::decision(1)]).unwrap();
+    let with = |name: &str, text: &str| {
+        let columns = batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .map(|(field, old)| {
+                let column = if field.name() == name {
+                    std::sync::Arc::new(arrow::array::StringArray::from(vec![text])) as arrow::array::ArrayRef
+                } else {
+                    old.clone()
+                };
+                (field.name().clone(), column, true)
+            });
+        RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>()).unwrap()
+    };
+    for (column, text, expected) in [
+        ("strategy", "No Slug", "no strategy name"),
+        ("reason", "whim", "`whim` is none of its words"),
+        ("policy", "{\"kind\":\"dice\"}", "dice"),
+    ] {
+        let error = decisions_from_batch(&with(column, text)).unwrap_err();
+        assert!(
+            matches!(&error, LakeError::Value { column: found, .. } if *found == column),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+/// Through Parquet and the Delta log as well, in one file of many rows, also after compaction.
+#[test]
+fn decisions_and_outcomes_outlast_the_table() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let generate = |runner: &mut proptest::test_runner::TestRunner| {
+        let decisions = proptest::collection::vec(any_decision(), 200).new_tree(runner).unwrap();
+        let outcomes = proptest::collection::vec(any_outcome(), 200).new_tree(runner).unwrap();
+        (
+            proptest::strategy::ValueTree::current(&decisions),
+            proptest::strategy::ValueTree::current(&outcomes),
+        )
+    };
+    let (mut decisions, mut outcomes) = generate(&mut runner);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let folder = tempdir().unwrap();
+        let lake = open(folder.path()).await;
+        for half in [0..100, 100..200] {
+            let batch = decisions_to_batch(&decisions[half.clone()]).unwrap();
+            let _ = lake.append(&TableName::Decisions, vec![batch], None).await.unwrap();
+            let batch = outcomes_to_batch(&outcomes[half]).unwrap();
+            let _ = lake.append(&TableName::Outcomes, vec![batch], None).await.unwrap();
+        }
+        // Order among rows is not kept by a table; text is an order of its own.
+        decisions.sort_by_key(|row| format!("{row:?}"));
+        outcomes.sort_by_key(|row| format!("{row:?}"));
+        for round in 0..2 {
+            let read =
+                async |table: &TableName| support::sql(support::newest(&lake, table).await, "SELECT * FROM t").await;
+            let rows = read(&TableName::Decisions).await;
+            let mut back: Vec<_> = rows
+                .iter()
+                .flat_map(|batch| decisions_from_batch(batch).unwrap())
+                .collect();
+            back.sort_by_key(|row| format!("{row:?}"));
+            same(&back, &decisions);
+            let rows = read(&TableName::Outcomes).await;
+            let mut back: Vec<_> = rows
+                .iter()
+                .flat_map(|batch| outcomes_from_batch(batch).unwrap())
+                .collect();
+            back.sort_by_key(|row| format!("{row:?}"));
+            same(&back, &outcomes);
+            if round == 0 {
+                for table in [TableName::Decisions, TableName::Outcomes] {
+                    assert_eq!(lake.compact(&table).await.unwrap().n_files_removed, 2);
+                }
+            }
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_are_in_the_table_as_declared_and_maps_answer_by_key() {
+    let folder = tempdir().unwrap();
+    let lake = open(folder.path()).await;
+    for table in TableName::ALL {
+        let state = support::newest(&lake, &table).await;
+        assert_eq!(
+            state.snapshot().unwrap().snapshot().arrow_schema(),
+            schema(&table).unwrap(),
+            "{table}"
+        );
+    }
+    let _ = lake
+        .append(&TableName::Decisions, vec![support::decisions(0..4)], None)
+        .await
+        .unwrap();
+    let text = "SELECT decision_id, numeric['temp'] AS temp, numeric['humidity'] AS humidity, numeric['none'] AS none, \
+                categorical['city'] AS city, feature_versions['items'] AS items, actions[2] AS action, scores[1] AS score \
+                FROM t WHERE numeric['temp'] >= 0.5 ORDER BY decision_id";
+    let rows = support::sql(support::newest(&lake, &TableName::Decisions).await, text).await;
+    let shown = arrow::util::pretty::pretty_format_batches(&rows).unwrap().to_string();
+    let expected = "\
++-------------+------+----------+------+------+-------+--------+-------+
+| decision_id | temp | humidity | none | city | items | action | score |
++-------------+------+----------+------+------+-------+--------+-------+
+| d-1         | 0.5  |          |      | Ulm  | 7     | salad  | 0.25  |
+| d-2         | 1.0  |          |      | Ulm  | 7     | salad  | 0.25  |
+| d-3         | 1.5  |          |      | Ulm  | 7     | salad  | 0.25  |
++-------------+------+----------+------+------+-------+--------+-------+";
+    assert_eq!(shown, expected);
+}
