@@ -1,0 +1,119 @@
+//! Owns `POST /v1/predict`: the raw scores of the live model, without a decision; nothing is logged.
+//!
+//! A row holds context fields, as a decide request's context does, and two more keys that are optional: `action`, one of
+//! the declared actions, and `unit`, needed only where a feature view is looked up by unit. Features of the lake are
+//! looked up as of now. A row's scores are what the model gives: one for binary and regression models, one for each
+//! class of a multi-class model. Where the action is a feature, they are the score of the row's `action`, or of every
+//! action in declared order when the row has none.
+
+use lakeloop_decide::{Model, Scratch};
+use lakeloop_domain::{Micros, NamedValue, UnitId};
+
+use crate::context;
+use crate::json::{Json, Object};
+use crate::problem::{Missing, Problem};
+use crate::state::{App, Strategy};
+use crate::wire::{At, PredictAnswer, PredictRequest, words};
+
+/// Answers one body.
+pub(crate) async fn predict(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
+    let now = (app.clock)();
+    let request = PredictRequest::read(Json::parse(body)?)?;
+    let strategy = app.strategies.load().get(&request.strategy).cloned()?;
+    let Some(model) = strategy.bundle.model() else {
+        let detail = format!("strategy `{}` has no live model yet; train one", strategy.name);
+        return Err(Problem::NotFound {
+            kind: Missing::Model,
+            detail,
+        });
+    };
+    let mut rows = Vec::with_capacity(request.rows.len());
+    for (idx, json) in request.rows.into_iter().enumerate() {
+        let at = At::Item { list: "rows", idx };
+        rows.push(Row::read(app, &strategy, json, at, now).await?);
+    }
+    let mut scratch = Scratch::new();
+    let scores = rows
+        .iter()
+        .map(|row| row.scores(model, strategy.bundle.actions(), &mut scratch))
+        .collect::<Result<Vec<_>, _>>()?;
+    let answer = PredictAnswer {
+        model_version: model.version().0,
+        scores,
+    };
+    serde_json::to_vec(&answer).map_err(|error| Problem::internal("write an answer", &error))
+}
+
+/// One row to score.
+struct Row {
+    at: At,
+    features: Vec<NamedValue>,
+    action: Option<String>,
+}
+
+impl Row {
+    async fn read(app: &App, strategy: &Strategy, json: Json<'_>, at: At, now: Micros) -> Result<Self, Problem> {
+        let Json::Object(mut context) = json else {
+            let detail = format!("{} is {}; expected an object", at.object(), json.describe());
+            return Err(Problem::invalid(at.object(), detail));
+        };
+        let action = take_text(&mut context, "action", at)?;
+        if let Some(action) = &action
+            && !strategy.bundle.actions().contains(action)
+        {
+            let known = words(strategy.bundle.actions().iter().map(String::as_str));
+            let detail = match known.is_empty() {
+                true => format!("strategy `{}` decides a number; leave `action` out", strategy.name),
+                false => format!("`{action}` is no action of `{}`; declared are {known}", strategy.name),
+            };
+            return Err(Problem::invalid(at.field("action"), detail));
+        }
+        // A context field may itself be named `unit`; then the key is that field.
+        let blueprint = strategy.blueprint();
+        let unit = match blueprint.context.iter().any(|field| &*field.name == "unit") {
+            true => None,
+            false => take_text(&mut context, "unit", at)?,
+        };
+        let unit = unit
+            .map(|unit| UnitId::new(unit).map_err(|cause| Problem::invalid_id(at.field("unit"), &cause)))
+            .transpose()?;
+        let path = |name: &str| at.field(name);
+        let mut features = context::features(&blueprint.context, context, strategy.n_lake_features(), &path)?;
+        if !strategy.views.is_empty() {
+            let unit = unit.as_ref().map(UnitId::as_str);
+            app.features.extend(&strategy.views, unit, now, &mut features).await;
+        }
+        Ok(Self { at, features, action })
+    }
+
+    fn scores(&self, model: &Model, actions: &[String], scratch: &mut Scratch) -> Result<Vec<f64>, Problem> {
+        let mut score = |action: Option<&str>| {
+            let scored = model.score_features(&self.features, action, scratch);
+            scored.map(<[f64]>::to_vec).map_err(|failure| {
+                Problem::invalid(self.at.object(), format!("the model cannot score this row: {failure}"))
+            })
+        };
+        match &self.action {
+            None if model.action_is_feature() => {
+                let each = actions.iter().map(|action| score(Some(action)));
+                Ok(each.collect::<Result<Vec<_>, _>>()?.concat())
+            }
+            action => score(action.as_deref()),
+        }
+    }
+}
+
+/// Takes a key that is not a context field out of a row.
+fn take_text(row: &mut Object<'_>, name: &str, at: At) -> Result<Option<String>, Problem> {
+    let Some(idx) = row.iter().position(|(key, _)| key == name) else {
+        return Ok(None);
+    };
+    match row.remove(idx).1 {
+        Json::Null => Ok(None),
+        Json::Text(text) => Ok(Some(text.into_owned())),
+        other => {
+            let detail = format!("`{name}` is {}; expected a text", other.describe());
+            Err(Problem::invalid(at.field(name), detail))
+        }
+    }
+}

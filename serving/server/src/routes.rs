@@ -1,0 +1,189 @@
+//! Owns the routes: which path and method leads where, and what holds for every request.
+//!
+//! For every request: its body is at most `server.max_body` large (after decompression), it is answered within
+//! `server.request_timeout`, it is counted by route and status, and whatever goes wrong is a problem document, also for
+//! paths and methods that do not exist.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::web::{self, Bytes, Data, PayloadConfig, ServiceConfig};
+use actix_web::{Error, HttpRequest, HttpResponse};
+use tokio::time::timeout;
+
+use crate::decide;
+use crate::health;
+use crate::listing;
+use crate::observe;
+use crate::predict;
+use crate::problem::{Missing, Problem};
+use crate::state::App;
+use crate::telemetry::Route;
+
+/// A body, or why it could not be read.
+type Body = Result<Bytes, Error>;
+
+/// Adds every route.
+pub(crate) fn configure(app: &Arc<App>, config: &mut ServiceConfig) {
+    config
+        .app_data(Data::from(Arc::clone(app)))
+        .app_data(PayloadConfig::new(app.limits.max_body_bytes))
+        .service(only_post("/v1/decide", web::post().to(decide_one)))
+        .service(only_post("/v1/decide/batch", web::post().to(decide_batch)))
+        .service(only_post("/v1/observe", web::post().to(observe_outcomes)))
+        .service(only_post("/v1/predict", web::post().to(predict_scores)))
+        .service(only_post("/v1/admin/flush", web::post().to(flush)))
+        .service(only_get("/v1/strategies", web::get().to(list_strategies)))
+        .service(only_get("/v1/models", web::get().to(list_models)))
+        .service(only_get("/healthz", web::get().to(alive)))
+        .service(only_get("/readyz", web::get().to(ready)))
+        .service(only_get("/metrics", web::get().to(metrics)))
+        .default_service(web::to(no_such_route));
+}
+
+fn only_post(path: &str, route: actix_web::Route) -> actix_web::Resource {
+    web::resource(path)
+        .route(route)
+        .default_service(web::to(|request: HttpRequest| method_not_allowed(request, "POST")))
+}
+
+fn only_get(path: &str, route: actix_web::Route) -> actix_web::Resource {
+    web::resource(path)
+        .route(route)
+        .default_service(web::to(|request: HttpRequest| method_not_allowed(request, "GET")))
+}
+
+/// What holds for every request: the time limit and the count.
+pub(crate) fn around<S, B>(
+    app: &Arc<App>,
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    let app = Arc::clone(app);
+    let route = Route::of(request.path());
+    let answer = service.call(request);
+    async move {
+        let answered = match route {
+            // A flush takes as long as the lake needs.
+            Route::Flush => answer.await,
+            _ => match timeout(app.limits.request_timeout, answer).await {
+                Ok(answered) => answered,
+                Err(_) => Err(timed_out(&app).into()),
+            },
+        };
+        let status = match &answered {
+            Ok(response) => response.status(),
+            Err(error) => error.as_response_error().status_code(),
+        };
+        app.telemetry.request(route, status);
+        answered
+    }
+}
+
+#[cold]
+fn timed_out(app: &App) -> Problem {
+    Problem::Timeout {
+        detail: format!(
+            "the request was not answered within {:?}; whether it was kept is not known, so repeat it with the same \
+             id: it counts once",
+            app.limits.request_timeout
+        ),
+    }
+}
+
+fn body(app: &App, body: Body) -> Result<Bytes, Problem> {
+    body.map_err(|error| match error.as_error::<PayloadError>() {
+        Some(PayloadError::Overflow) => Problem::TooLarge {
+            limit: app.limits.max_body_bytes,
+        },
+        _ => Problem::Malformed {
+            detail: format!("the body could not be read: {error}"),
+        },
+    })
+}
+
+fn json(bytes: impl Into<Bytes>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .body(bytes.into())
+}
+
+async fn decide_one(app: Data<App>, bytes: Body) -> Result<HttpResponse, Problem> {
+    let begun = Instant::now();
+    let answer = decide::one(&app, &body(&app, bytes)?).await;
+    app.telemetry.decide_seconds.record(begun.elapsed().as_secs_f64());
+    answer.map(json)
+}
+
+async fn decide_batch(app: Data<App>, bytes: Body) -> Result<HttpResponse, Problem> {
+    decide::batch(&app, &body(&app, bytes)?).await.map(json)
+}
+
+async fn observe_outcomes(app: Data<App>, bytes: Body) -> Result<HttpResponse, Problem> {
+    observe::observe(&app, &body(&app, bytes)?).await.map(json)
+}
+
+async fn predict_scores(app: Data<App>, bytes: Body) -> Result<HttpResponse, Problem> {
+    predict::predict(&app, &body(&app, bytes)?).await.map(json)
+}
+
+async fn flush(app: Data<App>) -> Result<HttpResponse, Problem> {
+    // The writer task has logged the cause of a failure already.
+    let flushed = app.flush.flush().await.map_err(|_| Problem::lake_away())?;
+    let answer = serde_json::to_vec(&flushed).map_err(|error| Problem::internal("write an answer", &error))?;
+    Ok(json(answer))
+}
+
+async fn list_strategies(app: Data<App>) -> Result<HttpResponse, Problem> {
+    listing::strategies(&app).map(json)
+}
+
+async fn list_models(app: Data<App>) -> Result<HttpResponse, Problem> {
+    listing::models(&app).await.map(json)
+}
+
+async fn alive() -> HttpResponse {
+    json(health::alive())
+}
+
+async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
+    health::ready(&app).map(json)
+}
+
+async fn metrics(app: Data<App>) -> HttpResponse {
+    let now = (app.clock)();
+    for ledger in app.journals.ledgers() {
+        let status = ledger.journal.status();
+        let lag_seconds = ledger.lag_seconds(&status, now);
+        app.telemetry.journal(ledger.book, &status, lag_seconds);
+    }
+    HttpResponse::Ok()
+        .insert_header((
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+        ))
+        .body(app.telemetry.render())
+}
+
+async fn method_not_allowed(request: HttpRequest, allowed: &'static str) -> Result<HttpResponse, Problem> {
+    Err(Problem::MethodNotAllowed {
+        method: request.method().to_string(),
+        allowed,
+    })
+}
+
+async fn no_such_route(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let path: String = request.path().chars().take(80).collect();
+    Err(Problem::NotFound {
+        kind: Missing::Route,
+        detail: format!("there is nothing at `{path}`; decisions are asked for at /v1/decide"),
+    })
+}

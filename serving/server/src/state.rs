@@ -1,0 +1,151 @@
+//! Owns what the server decides with: the strategies that are in force, swapped as one when a blueprint or model changes.
+//!
+//! A request takes the strategies once and finishes with what it took, so a swap never mixes two versions in one decision
+//! and never makes a request wait. [`App`] is what all handlers share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use lakeloop_config::Settings;
+use lakeloop_decide::Bundle;
+use lakeloop_domain::{AppliedBlueprint, Blueprint};
+use lakeloop_lake::Lake;
+
+use crate::answers::Answers;
+use crate::clock::Clock;
+use crate::features::{FeatureStore, View};
+use crate::flush::FlushRequests;
+use crate::ids::DecisionIds;
+use crate::journal::Journals;
+use crate::nearest::nearest;
+use crate::problem::{Missing, Problem};
+use crate::telemetry::Telemetry;
+use crate::wire::{EventTimes, words};
+
+/// One strategy in force: its bundle, and what is worked out once instead of for each decision.
+pub(crate) struct Strategy {
+    pub(crate) name: Arc<str>,
+    pub(crate) bundle: Bundle,
+    /// JSON of the policy, as records keep it.
+    pub(crate) policy: String,
+    pub(crate) views: Vec<View>,
+}
+
+impl Strategy {
+    /// Prepares a bundle.
+    pub(crate) fn new(bundle: Bundle) -> Result<Self, serde_json::Error> {
+        let blueprint = bundle.blueprint();
+        Ok(Self {
+            name: blueprint.name.as_str().into(),
+            policy: serde_json::to_string(&blueprint.policy)?,
+            views: View::of(blueprint),
+            bundle,
+        })
+    }
+
+    /// The blueprint in force.
+    pub(crate) fn blueprint(&self) -> &Blueprint {
+        self.bundle.blueprint()
+    }
+
+    /// How many features come from the lake.
+    pub(crate) fn n_lake_features(&self) -> usize {
+        self.blueprint().features.iter().map(|view| view.columns.len()).sum()
+    }
+
+    /// True when the bundle was made from this application of its blueprint.
+    pub(crate) fn is_of(&self, applied: &AppliedBlueprint) -> bool {
+        let mine = self.bundle.applied();
+        mine.sequence == applied.sequence && mine.version == applied.version
+    }
+}
+
+/// All strategies in force, by name.
+#[derive(Default)]
+pub(crate) struct Strategies {
+    by_name: HashMap<Arc<str>, Arc<Strategy>>,
+}
+
+impl Strategies {
+    /// One strategy; a problem that names the nearest known one when there is none.
+    pub(crate) fn get(&self, name: &str) -> Result<&Arc<Strategy>, Problem> {
+        self.by_name.get(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// One strategy, if it is in force.
+    pub(crate) fn find(&self, name: &str) -> Option<&Arc<Strategy>> {
+        self.by_name.get(name)
+    }
+
+    /// All of them, by name in order.
+    pub(crate) fn sorted(&self) -> Vec<&Arc<Strategy>> {
+        let mut strategies: Vec<_> = self.by_name.values().collect();
+        strategies.sort_by(|a, b| a.name.cmp(&b.name));
+        strategies
+    }
+
+    #[cold]
+    fn unknown(&self, name: &str) -> Problem {
+        let names = || self.sorted().into_iter().map(|strategy| strategy.name.as_ref());
+        let shown: String = name.chars().take(80).collect();
+        let detail = match nearest(name, names()) {
+            Some(meant) => format!("there is no strategy `{shown}`; did you mean `{meant}`?"),
+            None if self.by_name.is_empty() => {
+                format!("there is no strategy `{shown}`; none is applied yet, run `lakeloop apply`")
+            }
+            None => {
+                let known = words(names().take(10));
+                format!("there is no strategy `{shown}`; known are {known}; a new one is added by `lakeloop apply`")
+            }
+        };
+        Problem::NotFound {
+            kind: Missing::Strategy,
+            detail,
+        }
+    }
+}
+
+impl FromIterator<Arc<Strategy>> for Strategies {
+    fn from_iter<I: IntoIterator<Item = Arc<Strategy>>>(strategies: I) -> Self {
+        let by_name = strategies
+            .into_iter()
+            .map(|strategy| (Arc::clone(&strategy.name), strategy));
+        Self {
+            by_name: by_name.collect(),
+        }
+    }
+}
+
+/// Everything that the handlers share.
+pub(crate) struct App {
+    pub(crate) clock: Clock,
+    pub(crate) lake: Lake,
+    pub(crate) strategies: Arc<ArcSwap<Strategies>>,
+    pub(crate) journals: Arc<Journals>,
+    pub(crate) answers: Answers,
+    pub(crate) features: FeatureStore,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) ids: DecisionIds,
+    pub(crate) flush: FlushRequests,
+    pub(crate) limits: Limits,
+}
+
+/// The settings that handlers need.
+pub(crate) struct Limits {
+    pub(crate) event_times: EventTimes,
+    pub(crate) request_timeout: Duration,
+    pub(crate) max_body_bytes: usize,
+}
+
+impl Limits {
+    /// Takes them from the settings.
+    pub(crate) fn from_settings(settings: &Settings) -> Self {
+        Self {
+            event_times: EventTimes::from_setting(settings.server.allow_event_time),
+            request_timeout: settings.server.request_timeout,
+            max_body_bytes: usize::try_from(settings.server.max_body_bytes).unwrap_or(usize::MAX),
+        }
+    }
+}

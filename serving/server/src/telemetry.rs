@@ -1,0 +1,385 @@
+//! Owns the server's metrics: their names, labels and handles, and the Prometheus text of `/metrics`.
+//!
+//! Each server has a recorder of its own, so that two servers in one process do not mix their figures. Handles are made
+//! once and kept; counting a request is an atomic addition. Labels come from closed sets (routes, statuses, journals,
+//! lookups) except `strategy`, which is capped at [`MAX_STRATEGIES`] series.
+//!
+//! Durations are in seconds and sizes in bytes, as Prometheus asks for.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use actix_web::http::StatusCode;
+use lakeloop_domain::{ModelVersion, StrategyName};
+use lakeloop_journal::JournalStatus;
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// At most so many strategies have a series of their own; the others are left out, which is logged.
+pub(crate) const MAX_STRATEGIES: usize = 256;
+
+const METADATA: Metadata<'static> = Metadata::new("lakeloop", Level::INFO, Some("lakeloop"));
+
+/// Upper bounds of the latency buckets, in seconds: 10 µs to 1 s.
+const LATENCY_BUCKETS: [f64; 16] = [
+    1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0,
+];
+
+/// Upper bounds of the buckets of feature ages, in seconds: a second to a month.
+const AGE_BUCKETS: [f64; 10] = [
+    1.0,
+    10.0,
+    60.0,
+    600.0,
+    3600.0,
+    21_600.0,
+    86_400.0,
+    259_200.0,
+    604_800.0,
+    2_592_000.0,
+];
+
+/// The routes that are told apart; everything else is `other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    Decide,
+    DecideBatch,
+    Observe,
+    Predict,
+    Strategies,
+    Models,
+    Flush,
+    Health,
+    Ready,
+    Metrics,
+    Other,
+}
+
+impl Route {
+    const N: usize = Self::Other as usize + 1;
+
+    /// The route of a request path.
+    pub(crate) fn of(path: &str) -> Self {
+        match path {
+            "/v1/decide" => Self::Decide,
+            "/v1/decide/batch" => Self::DecideBatch,
+            "/v1/observe" => Self::Observe,
+            "/v1/predict" => Self::Predict,
+            "/v1/strategies" => Self::Strategies,
+            "/v1/models" => Self::Models,
+            "/v1/admin/flush" => Self::Flush,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
+            "/metrics" => Self::Metrics,
+            _ => Self::Other,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Decide => "/v1/decide",
+            Self::DecideBatch => "/v1/decide/batch",
+            Self::Observe => "/v1/observe",
+            Self::Predict => "/v1/predict",
+            Self::Strategies => "/v1/strategies",
+            Self::Models => "/v1/models",
+            Self::Flush => "/v1/admin/flush",
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The statuses that answers have; any other is counted as `other`.
+const STATUSES: [(u16, &str); 10] = [
+    (200, "200"),
+    (400, "400"),
+    (404, "404"),
+    (405, "405"),
+    (409, "409"),
+    (413, "413"),
+    (422, "422"),
+    (500, "500"),
+    (503, "503"),
+    (0, "other"),
+];
+
+/// What a journal holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Book {
+    Decisions,
+    Outcomes,
+}
+
+impl Book {
+    /// The word for it: the journal's folder, the table and the label.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Decisions => "decisions",
+            Self::Outcomes => "outcomes",
+        }
+    }
+}
+
+/// How a lookup of features went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// The entity's history was in the cache.
+    Hit,
+    /// It was loaded from the lake.
+    Miss,
+    /// It did not come in time.
+    TimedOut,
+    /// Loading it failed.
+    Failed,
+}
+
+/// Figures of one journal.
+struct BookMetrics {
+    bytes: Gauge,
+    unsynced_bytes: Gauge,
+    segments: Gauge,
+    lag_seconds: Gauge,
+    flushed_rows: Counter,
+    undecodable: Counter,
+}
+
+/// Every metric of one server.
+pub(crate) struct Telemetry {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    requests: [[OnceLock<Counter>; STATUSES.len()]; Route::N],
+    /// Time from the first byte of a decide request's handling to its answer.
+    pub(crate) decide_seconds: Histogram,
+    /// Age of the feature rows that were served.
+    pub(crate) feature_age_seconds: Histogram,
+    lookups: [Counter; 4],
+    books: [BookMetrics; 2],
+    /// Flushes that failed and are tried again.
+    pub(crate) flush_failures: Counter,
+    model_versions: Mutex<HashMap<StrategyName, Gauge>>,
+}
+
+impl Telemetry {
+    /// Metrics that stand at nothing.
+    pub(crate) fn new() -> Result<Self, metrics_exporter_prometheus::BuildError> {
+        let full = |name: &str| Matcher::Full(name.to_owned());
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(full("lakeloop_decide_seconds"), &LATENCY_BUCKETS)?
+            .set_buckets_for_metric(full("lakeloop_feature_age_seconds"), &AGE_BUCKETS)?
+            .build_recorder();
+        describe(&recorder);
+        let counter = |name: &'static str, label| recorder.register_counter(&key(name, label), &METADATA);
+        let gauge = |name: &'static str, label| recorder.register_gauge(&key(name, label), &METADATA);
+        let histogram = |name: &'static str| recorder.register_histogram(&key(name, None), &METADATA);
+        let book = |book: Book| {
+            let label = Some(("journal", book.as_str()));
+            BookMetrics {
+                bytes: gauge("lakeloop_journal_bytes", label),
+                unsynced_bytes: gauge("lakeloop_journal_unsynced_bytes", label),
+                segments: gauge("lakeloop_journal_segments", label),
+                lag_seconds: gauge("lakeloop_flush_lag_seconds", label),
+                flushed_rows: counter("lakeloop_flushed_rows_total", label),
+                undecodable: counter("lakeloop_journal_undecodable_total", label),
+            }
+        };
+        let lookup = |result| counter("lakeloop_feature_lookups_total", Some(("result", result)));
+        Ok(Self {
+            requests: Default::default(),
+            decide_seconds: histogram("lakeloop_decide_seconds"),
+            feature_age_seconds: histogram("lakeloop_feature_age_seconds"),
+            lookups: [lookup("hit"), lookup("miss"), lookup("timed_out"), lookup("failed")],
+            books: [book(Book::Decisions), book(Book::Outcomes)],
+            flush_failures: counter("lakeloop_flush_failures_total", None),
+            model_versions: Mutex::default(),
+            handle: recorder.handle(),
+            recorder,
+        })
+    }
+
+    /// Counts an answered request.
+    pub(crate) fn request(&self, route: Route, status: StatusCode) {
+        let last = STATUSES.len() - 1;
+        let idx = STATUSES
+            .iter()
+            .position(|(code, _)| *code == status.as_u16())
+            .unwrap_or(last);
+        self.requests[route as usize][idx]
+            .get_or_init(|| {
+                let labels = vec![
+                    Label::new("route", route.label()),
+                    Label::new("status", STATUSES[idx].1),
+                ];
+                let key = Key::from_parts("lakeloop_requests_total", labels);
+                self.recorder.register_counter(&key, &METADATA)
+            })
+            .increment(1);
+    }
+
+    /// Counts a lookup of features.
+    pub(crate) fn lookup(&self, lookup: Lookup) {
+        self.lookups[lookup as usize].increment(1);
+    }
+
+    /// Counts rows that the lake has taken.
+    pub(crate) fn flushed(&self, book: Book, n_rows: u64) {
+        self.books[book as usize].flushed_rows.increment(n_rows);
+    }
+
+    /// Counts records that could not be decoded and were set aside.
+    pub(crate) fn undecodable(&self, book: Book, n_records: u64) {
+        self.books[book as usize].undecodable.increment(n_records);
+    }
+
+    /// Takes the figures of a journal; `lag_seconds` is the time since it last held nothing that the lake had not
+    /// taken.
+    pub(crate) fn journal(&self, book: Book, status: &JournalStatus, lag_seconds: f64) {
+        let metrics = &self.books[book as usize];
+        metrics.bytes.set(status.n_bytes as f64);
+        metrics.unsynced_bytes.set(status.n_unsynced_bytes as f64);
+        metrics.segments.set(status.n_segments as f64);
+        metrics.lag_seconds.set(lag_seconds);
+    }
+
+    /// Sets which model of a strategy is live; NaN, which Prometheus reads as "no value", when none is.
+    pub(crate) fn live_model(&self, strategy: &StrategyName, version: Option<ModelVersion>) {
+        let mut gauges = self.model_versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let n_gauges = gauges.len();
+        if !gauges.contains_key(strategy) {
+            if version.is_none() {
+                return;
+            }
+            if n_gauges >= MAX_STRATEGIES {
+                tracing::warn!(%strategy, MAX_STRATEGIES, "the strategy has no metric of its own: there are too many");
+                return;
+            }
+        }
+        let gauge = gauges.entry(strategy.clone()).or_insert_with(|| {
+            let labels = vec![Label::new("strategy", strategy.to_string())];
+            self.recorder
+                .register_gauge(&Key::from_parts("lakeloop_live_model_version", labels), &METADATA)
+        });
+        gauge.set(version.map_or(f64::NAN, |version| f64::from(version.0)));
+    }
+
+    /// The text that Prometheus scrapes.
+    pub(crate) fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds what histograms have gathered; without it they grow between scrapes.
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+fn key(name: &'static str, label: Option<(&'static str, &'static str)>) -> Key {
+    match label {
+        None => Key::from_static_name(name),
+        Some((name_of_label, value)) => Key::from_parts(name, vec![Label::new(name_of_label, value)]),
+    }
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    let counter =
+        |name: &'static str, text: &'static str| recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
+    counter("lakeloop_requests_total", "Requests answered, by route and status.");
+    counter(
+        "lakeloop_feature_lookups_total",
+        "Lookups of an entity's features: in the cache (hit), loaded (miss), too late (timed_out), failed.",
+    );
+    counter(
+        "lakeloop_flushed_rows_total",
+        "Rows that the lake has taken from a journal.",
+    );
+    counter(
+        "lakeloop_journal_undecodable_total",
+        "Journal records that could not be decoded and were set aside.",
+    );
+    counter(
+        "lakeloop_flush_failures_total",
+        "Flushes to the lake that failed and are tried again.",
+    );
+    let gauge = |name: &'static str, unit, text: &'static str| {
+        recorder.describe_gauge(name.into(), Some(unit), text.into());
+    };
+    gauge("lakeloop_journal_bytes", Unit::Bytes, "Bytes in a journal's segments.");
+    gauge(
+        "lakeloop_journal_unsynced_bytes",
+        Unit::Bytes,
+        "Bytes of a journal that a power loss now would take.",
+    );
+    gauge("lakeloop_journal_segments", Unit::Count, "Segments of a journal.");
+    gauge(
+        "lakeloop_flush_lag_seconds",
+        Unit::Seconds,
+        "Time since the lake last had everything of a journal; 0 when it has.",
+    );
+    gauge(
+        "lakeloop_live_model_version",
+        Unit::Count,
+        "Version of the model that decides; NaN when none does.",
+    );
+    recorder.describe_histogram(
+        "lakeloop_decide_seconds".into(),
+        Some(Unit::Seconds),
+        "Time to answer one decide request, within the server.".into(),
+    );
+    recorder.describe_histogram(
+        "lakeloop_feature_age_seconds".into(),
+        Some(Unit::Seconds),
+        "Age of the feature rows that were served, at the decision's time.".into(),
+    );
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_and_statuses_are_closed_sets() {
+        let telemetry = Telemetry::new().unwrap();
+        telemetry.request(Route::of("/v1/decide"), StatusCode::OK);
+        telemetry.request(Route::of("/v1/decide"), StatusCode::OK);
+        telemetry.request(Route::of("/some/scanner.php"), StatusCode::NOT_FOUND);
+        telemetry.request(Route::Other, StatusCode::IM_A_TEAPOT);
+        let text = telemetry.render();
+        for line in [
+            r#"lakeloop_requests_total{route="/v1/decide",status="200"} 2"#,
+            r#"lakeloop_requests_total{route="other",status="404"} 1"#,
+            r#"lakeloop_requests_total{route="other",status="other"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn strategies_beyond_the_cap_have_no_series() {
+        let telemetry = Telemetry::new().unwrap();
+        for idx in 0..MAX_STRATEGIES + 5 {
+            let name = StrategyName::new(format!("s{idx}")).unwrap();
+            telemetry.live_model(&name, Some(ModelVersion(1)));
+        }
+        let n_series = telemetry
+            .render()
+            .lines()
+            .filter(|line| line.starts_with("lakeloop_live_model_version{"))
+            .count();
+        assert_eq!(n_series, MAX_STRATEGIES);
+    }
+
+    #[test]
+    fn a_strategy_without_a_live_model_has_no_number() {
+        let telemetry = Telemetry::new().unwrap();
+        let name = StrategyName::new("menu").unwrap();
+        telemetry.live_model(&name, None);
+        assert!(!telemetry.render().contains("live_model_version{"));
+        telemetry.live_model(&name, Some(ModelVersion(2)));
+        assert!(telemetry.render().contains("live_model_version{strategy=\"menu\"} 2"));
+        telemetry.live_model(&name, None);
+        assert!(telemetry.render().contains("live_model_version{strategy=\"menu\"} NaN"));
+    }
+}
