@@ -1,6 +1,10 @@
 //! Data files: rows written as Parquet beside the log, not yet part of the table until a commit names them.
 
+use std::sync::Arc;
+
 use arrow::record_batch::RecordBatch;
+use datafusion::object_store::ObjectStoreExt as _;
+use datafusion::object_store::memory::InMemory;
 use datafusion::object_store::path::Path;
 use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake::kernel::Add;
@@ -20,35 +24,41 @@ const ROW_GROUP_ROWS: usize = 128 * 1024;
 
 /// Writes rows to one new file (none when there are no rows), durably, and describes it for a commit.
 ///
-/// The batches have exactly the table's columns.
+/// The batches have exactly the table's columns. The file is put together in memory and stored with one request, so
+/// that a full disk or a lost store leaves no half of it.
 pub(crate) async fn write(
     name: &TableName,
     table: &DeltaTable,
     rows: impl Stream<Item = Result<RecordBatch, LakeError>>,
 ) -> Result<Vec<Add>, LakeError> {
     let failed = |source| LakeError::storage("write rows", location(table), source);
-    let mut writer = writer(table).map_err(failed)?;
+    let memory: Arc<InMemory> = Arc::default();
+    let mut writer = writer(table, Arc::clone(&memory)).map_err(failed)?;
     let mut rows = std::pin::pin!(rows);
-    loop {
-        let written = match rows.next().await {
-            None => break,
-            Some(Ok(batch)) => writer.write(&batch).await.map_err(failed),
-            Some(Err(error)) => Err(error),
-        };
-        if let Err(error) = written {
-            if let Err(left) = writer.abort().await {
-                tracing::warn!(table = %name, error = %left, "an unfinished data file could not be removed; no table refers to it");
-            }
-            return Err(error);
-        }
+    while let Some(batch) = rows.next().await {
+        writer.write(&batch?).await.map_err(failed)?;
     }
     let adds = writer.close().await.map_err(failed)?;
-    let files: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
-    make_durable(table, &files).await.map_err(failed)?;
-    Ok(adds)
+    let mut stored = Vec::with_capacity(adds.len());
+    for add in adds {
+        if let Err(source) = store(table, &memory, &add).await {
+            discard(name, table, stored).await;
+            return Err(failed(source));
+        }
+        stored.push(add);
+    }
+    Ok(stored)
 }
 
-fn writer(table: &DeltaTable) -> Result<DeltaWriter, DeltaTableError> {
+/// Moves a finished file from memory to the table's folder.
+async fn store(table: &DeltaTable, memory: &InMemory, add: &Add) -> Result<(), DeltaTableError> {
+    let path = Path::from(add.path.as_str());
+    let bytes = memory.get(&path).await?.bytes().await?;
+    table.log_store().object_store(None).put(&path, bytes.into()).await?;
+    make_durable(table, std::slice::from_ref(&add.path)).await
+}
+
+fn writer(table: &DeltaTable, memory: Arc<InMemory>) -> Result<DeltaWriter, DeltaTableError> {
     let snapshot = table.snapshot()?.snapshot();
     let stats = WriterStatsConfig::from_config(snapshot.table_configuration());
     let properties = WriterProperties::builder()
@@ -65,7 +75,7 @@ fn writer(table: &DeltaTable) -> Result<DeltaWriter, DeltaTableError> {
         stats.num_indexed_cols,
         stats.stats_columns,
     );
-    Ok(DeltaWriter::new(table.log_store().object_store(None), config))
+    Ok(DeltaWriter::new(memory, config))
 }
 
 /// Removes files that no commit names and none will. A file that stays does no harm, so a failure is only logged.
