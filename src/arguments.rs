@@ -1,0 +1,261 @@
+//! What can be typed: the commands, their flags, and an example for each.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Declare a product decision; lakeloop decides, logs, learns and shows the effect.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Example: lakeloop init menu && cd menu && lakeloop apply && lakeloop serve")]
+pub struct Arguments {
+    /// The folder of this lakeloop: lakeloop.toml, blueprints/, lake/ and journal/.
+    #[arg(long, global = true, default_value = ".", env = "LAKELOOP_HOME", value_name = "DIR")]
+    pub home: PathBuf,
+    /// How results are printed.
+    #[arg(long, global = true, default_value = "table", value_name = "FORMAT")]
+    pub output: Format,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    Table,
+    /// An array of objects.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Lay out a working folder: commented settings and an example blueprint.
+    #[command(after_help = "Example: lakeloop init shop   (then: cd shop && lakeloop apply && lakeloop serve)")]
+    Init(InitArguments),
+    /// Check blueprints without applying them, or print their JSON Schema for your editor.
+    #[command(after_help = "Example: lakeloop validate blueprints/menu.toml\n         lakeloop validate --schema > blueprint.schema.json")]
+    Validate(ValidateArguments),
+    /// Put blueprints in force: a running server picks them up without a restart.
+    #[command(after_help = "Example: lakeloop apply blueprints/menu.toml")]
+    Apply(ApplyArguments),
+    /// Answer decide, observe and predict over HTTP, and run the scheduled jobs, in one process.
+    #[command(after_help = "Example: lakeloop serve --listen 127.0.0.1:8080")]
+    Serve(ServeArguments),
+    /// Run a job now, list its runs, or run the schedule by itself.
+    #[command(after_help = "Example: lakeloop jobs run train --strategy menu")]
+    Jobs(JobsArguments),
+    /// Bring history in: CSV, Parquet or NDJSON into decisions and outcomes, or into a feature view.
+    #[command(after_help = "Example: lakeloop import weather.csv --mapping weather.toml --strict")]
+    Import(ImportArguments),
+    /// Query every table with SQL (read-only); without a query: a prompt with history.
+    #[command(
+        after_help = "Example: lakeloop sql \"SELECT strategy, COUNT(*) FROM decisions GROUP BY strategy\"\n         lakeloop sql --at decisions=12 --output csv \"SELECT * FROM decisions LIMIT 10\""
+    )]
+    Sql(SqlArguments),
+    /// See the models that were learned, and move them between stages.
+    #[command(after_help = "Example: lakeloop models list menu\n         lakeloop models promote menu 3 --reason \"better in the readout of May\"")]
+    Models(ModelsArguments),
+    /// See the whole loop on a simulated product, or on a year of real flights.
+    #[command(after_help = "Example: lakeloop demo menu --keep")]
+    Demo(DemoArguments),
+}
+
+/// `lakeloop init`
+#[derive(Debug, Args)]
+pub struct InitArguments {
+    /// The folder to lay out; made when absent. Existing files are never overwritten.
+    pub folder: Option<PathBuf>,
+}
+
+/// `lakeloop validate`
+#[derive(Debug, Args)]
+pub struct ValidateArguments {
+    /// Blueprint files; without any: all in blueprints/.
+    pub files: Vec<PathBuf>,
+    /// Print the JSON Schema of a blueprint instead.
+    #[arg(long, conflicts_with = "files")]
+    pub schema: bool,
+}
+
+/// `lakeloop apply`
+#[derive(Debug, Args)]
+pub struct ApplyArguments {
+    /// Blueprint files; without any: all in blueprints/.
+    pub files: Vec<PathBuf>,
+}
+
+/// `lakeloop serve`
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Address to listen on; port 0 takes a free one. Overrides `server.listen`.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Only run the scheduled jobs.
+    #[arg(long, conflicts_with = "no_scheduler")]
+    pub no_http: bool,
+    /// Only answer requests.
+    #[arg(long)]
+    pub no_scheduler: bool,
+    /// Do not answer PostgreSQL clients, whatever `server.sql_listen` says.
+    #[arg(long)]
+    pub no_sql: bool,
+}
+
+/// `lakeloop jobs`
+#[derive(Debug, Args)]
+pub struct JobsArguments {
+    /// What to do with jobs.
+    #[command(subcommand)]
+    pub command: JobsCommand,
+}
+
+/// `lakeloop jobs …`
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// Run a job now and wait for it.
+    Run {
+        /// `train` or `compact`.
+        job: String,
+        /// Which strategy to train; without it: every strategy that is applied.
+        #[arg(long)]
+        strategy: Option<String>,
+        /// Train as if it were this moment (RFC 3339): only windows that had closed by then enter.
+        #[arg(long, value_name = "TIME")]
+        as_of: Option<String>,
+    },
+    /// The latest runs and the next times of each scheduled job.
+    List,
+    /// Run the schedule in this process until it is stopped.
+    Schedule,
+}
+
+/// `lakeloop import`
+#[derive(Debug, Args)]
+pub struct ImportArguments {
+    /// The file: .csv, .parquet, .ndjson or .jsonl.
+    pub file: PathBuf,
+    /// Says which column is what; see config/imports/ for examples.
+    #[arg(long, value_name = "FILE")]
+    pub mapping: PathBuf,
+    /// Refuse the whole file when any row is bad.
+    #[arg(long)]
+    pub strict: bool,
+    /// The file's format, where its name does not say: csv, parquet or ndjson.
+    #[arg(long)]
+    pub format: Option<String>,
+}
+
+/// `lakeloop sql`
+#[derive(Debug, Args)]
+pub struct SqlArguments {
+    /// One SELECT; without it: a prompt.
+    pub query: Option<String>,
+    /// Read a table as it was at a version; may be given several times.
+    #[arg(long, value_name = "TABLE=VERSION")]
+    pub at: Vec<String>,
+    /// List the queries that come with lakeloop, with their purpose.
+    #[arg(long, conflicts_with = "query")]
+    pub examples: bool,
+}
+
+/// `lakeloop models`
+#[derive(Debug, Args)]
+pub struct ModelsArguments {
+    /// What to do with models.
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+}
+
+/// `lakeloop models …`
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Every model version: stage, quality, size, latency.
+    List {
+        /// Only this strategy's.
+        strategy: Option<String>,
+    },
+    /// Make a version live; the one that is live retires in the same commit.
+    Promote {
+        /// The strategy.
+        strategy: String,
+        /// The model's version.
+        version: u32,
+        /// Why, for whoever reads the registry later.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Take a version out of service; decisions fall back to the default when it was live.
+    Retire {
+        /// The strategy.
+        strategy: String,
+        /// The model's version.
+        version: u32,
+        /// Why, for whoever reads the registry later.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Write a version's ensemble to a file that any XGBoost 3 can load.
+    Export {
+        /// The strategy.
+        strategy: String,
+        /// The model's version.
+        version: u32,
+        /// Where to write it.
+        file: PathBuf,
+    },
+}
+
+/// `lakeloop demo`
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Which demo.
+    #[command(subcommand)]
+    pub command: DemoCommand,
+}
+
+/// `lakeloop demo …`
+#[derive(Debug, Subcommand)]
+pub enum DemoCommand {
+    /// A simulated restaurant app learns which of twelve dishes to show whom.
+    Menu(MenuDemoArguments),
+    /// A year of departures from Raleigh-Durham: will this flight arrive more than 15 minutes late?
+    Flights(FlightsDemoArguments),
+}
+
+/// `lakeloop demo menu`
+#[derive(Debug, Args)]
+pub struct MenuDemoArguments {
+    /// Where the demo's lakeloop lives; made anew at every run.
+    #[arg(long, default_value = "lakeloop-demo")]
+    pub folder: PathBuf,
+    /// Fixes users, visits, rewards, draws and searches.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Simulated days; the model is retrained at 03:00 of each.
+    #[arg(long, default_value_t = 15)]
+    pub days: u32,
+    /// Visits a day.
+    #[arg(long, default_value_t = 8_000)]
+    pub visits: u32,
+    /// Leave the server up at the end, until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `lakeloop demo flights`
+#[derive(Debug, Args)]
+pub struct FlightsDemoArguments {
+    /// A folder with flights.csv and weather.csv of the R package rduflights17.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Where the demo's lakeloop lives; made anew at every run.
+    #[arg(long, default_value = "lakeloop-flights")]
+    pub folder: PathBuf,
+    /// Leave the server up at the end, until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
+}

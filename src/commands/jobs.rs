@@ -1,0 +1,114 @@
+//! `lakeloop jobs`: run one now, list them, or run the schedule alone.
+
+use std::path::Path;
+
+use anyhow::Context;
+use chrono::{DateTime, SecondsFormat};
+use lakeloop_domain::{JobKind, Micros, RunState, StrategyName};
+use lakeloop_lake::{Lake, blueprints};
+use lakeloop_pipeline::{JobContext, RunEnd, Scheduler, run_job, scheduled_jobs};
+use serde_json::{Value, json};
+
+use crate::arguments::{JobsArguments, JobsCommand};
+use crate::commands::serve::stopped;
+use crate::home;
+use crate::output::Output;
+use crate::progress::TrainingProgress;
+
+/// Carries out one of the three.
+pub async fn run(home: &Path, args: &JobsArguments, output: &Output) -> anyhow::Result<()> {
+    let (settings, lake) = home::open(home).await?;
+    let log = settings.log.clone();
+    let ctx = JobContext::new(lake.clone(), settings, home::system_clock());
+    match &args.command {
+        JobsCommand::Run { job, strategy, as_of } => {
+            let job = JobKind::parse(job).with_context(|| {
+                let known: Vec<&str> = JobKind::ALL.iter().map(|kind| kind.as_str()).collect();
+                format!("`{job}` is no job; write one of: {}", known.join(", "))
+            })?;
+            let as_of = as_of.as_deref().map(instant).transpose()?;
+            run_now(&ctx, &lake, job, strategy.as_deref(), as_of, output).await
+        }
+        JobsCommand::List => list(&ctx, output).await,
+        JobsCommand::Schedule => {
+            home::log(&log)?;
+            let scheduler = Scheduler::start(ctx).await?;
+            output.say("running the schedule; Ctrl-C stops")?;
+            stopped().await?;
+            Ok(scheduler.stop().await?)
+        }
+    }
+}
+
+/// Runs the job for the strategy, or for each that is applied, and prints how each run ended. Fails when one failed.
+async fn run_now(
+    ctx: &JobContext,
+    lake: &Lake,
+    job: JobKind,
+    strategy: Option<&str>,
+    as_of: Option<Micros>,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let strategies: Vec<Option<StrategyName>> = match (job, strategy) {
+        (JobKind::Compact, Some(_)) => anyhow::bail!("compact works on the whole lake; leave --strategy out"),
+        (JobKind::Compact, None) => vec![None],
+        (JobKind::Train, Some(name)) => vec![Some(StrategyName::new(name)?)],
+        (JobKind::Train, None) => {
+            let applied = blueprints::current(lake).await?;
+            anyhow::ensure!(!applied.is_empty(), "no blueprint is applied yet; `lakeloop apply` applies blueprints/*.toml");
+            applied.into_iter().map(|row| Some(row.blueprint.name)).collect()
+        }
+    };
+    let mut rows = Vec::new();
+    let mut failures = Vec::new();
+    for strategy in strategies {
+        let progress = TrainingProgress::watch(ctx);
+        let outcome = run_job(ctx, job, strategy.as_ref(), as_of).await;
+        progress.stop();
+        match outcome {
+            Ok(outcome) => {
+                let end = match outcome.end {
+                    RunEnd::Ran(state) => state.as_str(),
+                    RunEnd::Held { .. } => "held",
+                };
+                if outcome.end == RunEnd::Ran(RunState::Failed) {
+                    failures.push(outcome.detail.clone());
+                }
+                rows.push(vec![json!(job.as_str()), json!(outcome.strategy), json!(end), json!(outcome.detail)]);
+            }
+            Err(error) => failures.push(format!("{:#}", anyhow::Error::from(error))),
+        }
+    }
+    output.rows(&["job", "strategy", "end", "detail"], &rows)?;
+    anyhow::ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+async fn list(ctx: &JobContext, output: &Output) -> anyhow::Result<()> {
+    let rows: Vec<_> = scheduled_jobs(ctx)
+        .await?
+        .into_iter()
+        .map(|job| {
+            let last = job.last.as_ref();
+            vec![
+                json!(job.job.as_str()),
+                json!(job.strategy),
+                json!(job.cron),
+                job.next_at.map_or(Value::Null, |at| json!(text(at))),
+                last.map_or(Value::Null, |run| json!(run.state.as_str())),
+                last.map_or(Value::Null, |run| json!(text(run.at))),
+                last.map_or(Value::Null, |run| json!(run.detail)),
+            ]
+        })
+        .collect();
+    output.rows(&["job", "strategy", "cron", "next", "last", "at", "detail"], &rows)
+}
+
+fn instant(text: &str) -> anyhow::Result<Micros> {
+    let parsed = DateTime::parse_from_rfc3339(text);
+    Ok(parsed.with_context(|| format!("--as-of {text}: write a time such as 2026-01-31T03:00:00Z"))?.timestamp_micros())
+}
+
+fn text(at: Micros) -> String {
+    DateTime::from_timestamp_micros(at).map_or_else(|| at.to_string(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+}

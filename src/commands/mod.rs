@@ -1,0 +1,10 @@
+//! One file a command: each reads its arguments, calls the room that does the work, and prints what came of it.
+
+pub mod apply;
+pub mod import;
+pub mod init;
+pub mod jobs;
+pub mod models;
+pub mod serve;
+pub mod sql;
+pub mod validate;

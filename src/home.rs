@@ -1,0 +1,58 @@
+//! A lakeloop home: its settings and its lake.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use lakeloop_config::{LogFormat, LogSettings, Settings};
+use lakeloop_domain::Micros;
+use lakeloop_lake::Lake;
+use tracing_subscriber::EnvFilter;
+
+/// Loads the settings of a home and opens its lake.
+pub async fn open(home: &Path) -> anyhow::Result<(Settings, Lake)> {
+    let settings = settings(home)?;
+    let lake = open_lake(&settings).await?;
+    Ok((settings, lake))
+}
+
+/// Loads the settings of a home; the folder must be there, so that a mistyped `--home` makes no stray lake.
+pub fn settings(home: &Path) -> anyhow::Result<Settings> {
+    anyhow::ensure!(
+        home.is_dir(),
+        "{} is no folder; name a lakeloop home with --home, or lay one out with `lakeloop init {0}`",
+        home.display()
+    );
+    Ok(Settings::load(home)?)
+}
+
+/// Opens the lake that the settings name.
+pub async fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
+    Lake::open(&settings.lake.location, settings.lake.options.clone().into_iter().collect())
+        .await
+        .with_context(|| format!("cannot open the lake at {}", settings.lake.location))
+}
+
+/// The current time.
+pub fn now() -> Micros {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The clock of this machine.
+pub fn system_clock() -> Arc<dyn Fn() -> Micros + Send + Sync> {
+    Arc::new(now)
+}
+
+/// Sends log lines to standard error, as the settings say.
+pub fn log(settings: &LogSettings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.filter).with_context(|| {
+        format!("log.filter = \"{}\": write a level such as \"info\", or \"info,lakeloop_server=debug\"", settings.filter)
+    })?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match settings.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+    installed.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}
