@@ -1,1 +1,41 @@
-//! Placeholder.
+//! Every query of lakeloop, and the session that runs them.
+//!
+//! - [`session`]: the lake's tables under their names, at pinned versions, for reading only; [`live_session`] looks the
+//!   newest version up for each statement.
+//! - [`Query`]: one file of `sql/queries` each; values are bound, never written into the text.
+//! - [`training_rows()`]: what a strategy learns from, with features as they were logged or as of the decision's time.
+//! - [`feature_history()`]: one entity of a feature view through time, for serving.
+//! - [`read_only()`]: plans a user's statement and refuses everything that would change something.
+//!
+//! How results are printed is up to the caller. What tables hold is declared in `lakeloop-lake`.
+//!
+//! Queries are written in forms that a distributed engine keeps when it ships a plan (ARCHITECTURE says why), and their
+//! cases in `sql/cases` run the very text that runs in production.
+
+mod query;
+
+mod session;
+
+mod live;
+
+mod read_only;
+
+mod training_rows;
+
+mod as_of;
+
+mod maps;
+
+mod feature_history;
+
+mod feature_rows;
+
+mod error;
+
+pub use error::SqlError;
+pub use feature_history::{FeatureHistory, FeatureRow, feature_history};
+pub use live::live_session;
+pub use query::{Query, instant};
+pub use read_only::read_only;
+pub use session::{Pins, session};
+pub use training_rows::{training_rows, training_rows_schema};
