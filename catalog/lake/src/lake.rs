@@ -29,6 +29,33 @@ pub(crate) type LogGuard = OwnedMappedMutexGuard<Option<TableLog>, TableLog>;
 type Slot = Arc<tokio::sync::Mutex<Option<TableLog>>>;
 
 /// All tables of one location.
+///
+/// ```
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use lakeloop_domain::{OutcomeId, OutcomeRecord, OutcomeValue};
+/// use lakeloop_lake::{Append, Lake, TableName, WriterSequence, rows};
+///
+/// let folder = tempfile::tempdir()?;
+/// let lake = Lake::open(&folder.path().display().to_string(), Default::default()).await?;
+/// let outcome = OutcomeRecord {
+///     outcome_id: OutcomeId::new("o-1")?,
+///     decision_id: None,
+///     strategy: Some("menu".parse()?),
+///     unit: Some("guest-7".parse()?),
+///     event: "eaten".to_owned(),
+///     value: OutcomeValue::Number(1.0),
+///     event_time: 1_704_067_200_000_000,
+///     received_at: 1_704_067_200_000_000,
+/// };
+/// let batch = rows::outcomes_to_batch(&[outcome])?;
+/// let writer = WriterSequence { app_id: "journal/outcomes".to_owned(), version: 1 };
+/// let first = lake.append(&TableName::Outcomes, vec![batch.clone()], Some(writer.clone())).await?;
+/// let again = lake.append(&TableName::Outcomes, vec![batch], Some(writer)).await?;
+/// assert_eq!((first, again), (Append::Committed { version: 1 }, Append::AlreadyCommitted));
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Lake {
     shared: Arc<Shared>,

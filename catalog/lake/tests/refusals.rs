@@ -1,5 +1,5 @@
 //! What is not a lake, cannot be written, or is broken gives one clear error and stays as it was.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod support;
 
