@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use lakeloop_sql::{Pins, session};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Home, Served};
 use tokio::sync::Notify;
 
@@ -68,19 +68,23 @@ async fn client(base: String, round: u64, client: u64, acknowledged: Arc<Acknowl
         let body = json!({
             "strategy": "crash", "unit": format!("u{client}"), "decision_id": id, "context": {"age": n % 90, "city": "lisbon"},
         });
-        match http.post(format!("{base}/v1/decide")).json(&body).send().await {
-            Ok(answer) if answer.status().is_success() && answer.bytes().await.is_ok() => {
-                acknowledged.add(&acknowledged.decisions, id.clone());
-            }
-            Ok(_) | Err(_) => return,
+        if !acknowledged_by(&http, format!("{base}/v1/decide"), &body).await {
+            return;
         }
+        acknowledged.add(&acknowledged.decisions, id.clone());
         let body = json!({ "outcome_id": format!("o-{id}"), "decision_id": id, "event": "clicked" });
-        match http.post(format!("{base}/v1/observe")).json(&body).send().await {
-            Ok(answer) if answer.status().is_success() && answer.bytes().await.is_ok() => {
-                acknowledged.add(&acknowledged.outcomes, format!("o-{id}"));
-            }
-            Ok(_) | Err(_) => return,
+        if !acknowledged_by(&http, format!("{base}/v1/observe"), &body).await {
+            return;
         }
+        acknowledged.add(&acknowledged.outcomes, format!("o-{id}"));
+    }
+}
+
+/// True when the whole answer came and says that the request was taken.
+async fn acknowledged_by(http: &reqwest::Client, url: String, body: &Value) -> bool {
+    match http.post(url).json(body).send().await {
+        Ok(answer) => answer.status().is_success() && answer.bytes().await.is_ok(),
+        Err(_) => false,
     }
 }
 

@@ -5,11 +5,14 @@
 //! model is trained again on the first of every month. All clock times in the two files are local to the airport (the
 //! weather's own `time_hour` is UTC and is not used), so both are placed in its time zone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, TimeZone};
 use chrono_tz::America::New_York;
 use lakeloop_domain::{DecisionReason, FeatureValue, Micros, NamedValue};
@@ -21,6 +24,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::Answer;
+use super::menu::in_short;
 use super::stage::Stage;
 use crate::arguments::FlightsDemoArguments;
 use crate::output::Output;
@@ -121,7 +125,7 @@ pub async fn run(args: &FlightsDemoArguments, output: &Output) -> anyhow::Result
             let at = airport_time(first_of_month.and_time(chrono::NaiveTime::MIN));
             report_arrivals(&stage, &mut in_the_air, at).await?;
             let outcome = stage.train(at).await?;
-            eprintln!("{}-{:02}-01  training: {}", month.0, month.1, outcome.detail);
+            eprintln!("{}-{:02}-01  training: {}", month.0, month.1, in_short(&outcome.detail));
         }
         for day in departures.chunk_by(|a, b| a.date == b.date) {
             report_arrivals(&stage, &mut in_the_air, day[0].departs).await?;
@@ -152,6 +156,7 @@ pub async fn run(args: &FlightsDemoArguments, output: &Output) -> anyhow::Result
     println!("figure served_auc {served_auc:.4} auc");
     println!("figure vectors_found_again {n_found} rows");
     println!("figure vectors_scored {n_scored} rows");
+    anyhow::ensure!(n_scored > 0, "no flight was scored");
     anyhow::ensure!(n_found == n_scored, "{} served vectors are not in the training set", n_scored - n_found);
     stage.end(args.keep).await
 }
@@ -236,17 +241,16 @@ async fn find_vectors_again(stage: &Stage, as_of: Micros) -> anyhow::Result<(usi
     }
     let decided = ctx.sql(&format!("SELECT * FROM {}", TableName::Decisions.sql_name())).await?.collect().await?;
     let observed = ctx.sql("SELECT DISTINCT decision_id FROM outcomes").await?.collect().await?;
-    let observed: std::collections::BTreeSet<String> = observed
-        .iter()
-        .flat_map(|batch| arrow::array::AsArray::as_string_opt::<i32>(batch.column(0)).into_iter().flatten())
-        .flatten()
-        .map(str::to_owned)
-        .collect();
+    let mut with_outcome = BTreeSet::new();
+    for batch in &observed {
+        let ids = cast(batch.column(0), &DataType::Utf8)?;
+        with_outcome.extend(ids.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
     let (mut n_found, mut n_scored) = (0, 0);
     for batch in &decided {
         for decision in rows::decisions_from_batch(batch)? {
             let id = decision.decision_id.to_string();
-            if decision.reason == DecisionReason::NoModel || !observed.contains(&id) {
+            if decision.reason == DecisionReason::NoModel || !with_outcome.contains(&id) {
                 continue;
             }
             n_scored += 1;
