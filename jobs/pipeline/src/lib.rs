@@ -1,1 +1,75 @@
-//! Placeholder.
+//! What runs on a schedule: training sets, the search for models, their checks, promotion, and upkeep of the tables.
+//!
+//! One call, [`run_job`], claims a job, does it and writes down how it ended; a [`Scheduler`] makes that call when a
+//! blueprint's schedule says so. Serving is not in here: this crate meets it only through the tables, and through the
+//! same encoder and model that serve.
+//!
+//! ```text
+//!   decisions, outcomes ─► training_set ─► fit ─► publish ─► promote ─► models
+//!                                          │
+//!                              search ─► xgb (libxgboost), latency, parity, calibrate
+//! ```
+
+mod runner;
+
+mod schedule;
+
+mod due;
+
+mod train;
+
+mod training_set;
+
+mod split;
+
+mod rows;
+
+mod fit;
+
+mod matrix;
+
+mod search;
+
+mod parameters;
+
+mod xgb;
+
+mod scoring;
+
+mod loss;
+
+mod latency;
+
+mod parity;
+
+mod calibrate;
+
+mod publish;
+
+mod promote;
+
+mod compact;
+
+mod context;
+
+mod progress;
+
+mod error;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod simulated;
+
+pub use context::{Clock, JobContext};
+pub use due::{DueError, due_times, next_due};
+pub use error::PipelineError;
+pub use loss::Gain;
+pub use parameters::{Parameters, design};
+pub use parity::{ParityError, TOLERANCE as PARITY_TOLERANCE};
+pub use progress::{Progress, ProgressSender, Stage};
+pub use promote::{Facts, Verdict, carry_out, judge};
+pub use runner::{RunEnd, RunOutcome, run_job};
+pub use schedule::{ScheduledJob, Scheduler, scheduled_jobs};
+pub use search::SearchError;
+pub use split::{Gap, TimeSplit, split};
+pub use xgb::XgbError;

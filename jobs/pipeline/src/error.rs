@@ -1,0 +1,110 @@
+//! Why a job could not do its work.
+//!
+//! Too few rows, a model that is not good enough and a run that another process holds are answers of a job, not
+//! errors.
+
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+use lakeloop_decide::encode::{EncodingError, WidthError};
+use lakeloop_decide::{BundleError, ModelLoadError, ScoreError};
+use lakeloop_domain::{InvalidId, JobRun, StrategyName};
+use lakeloop_lake::LakeError;
+use lakeloop_sql::SqlError;
+
+use crate::due::DueError;
+use crate::parity::ParityError;
+use crate::search::SearchError;
+use crate::xgb::XgbError;
+
+/// Why a job could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The lake refused or failed.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// A query failed.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// No blueprint of this name is in force.
+    #[error("no strategy `{strategy}` is applied; {applied}")]
+    UnknownStrategy {
+        /// What was asked for.
+        strategy: StrategyName,
+        /// What there is, in words.
+        applied: String,
+    },
+    /// The job is about one strategy, and none was named.
+    #[error("`train` is about one strategy; name it")]
+    NoStrategy,
+    /// A row that was returned as labelled has no label of the blueprint's kind.
+    #[error("row {row_idx} of the training query of `{strategy}` has no label of the blueprint's kind")]
+    Label {
+        /// Whose.
+        strategy: StrategyName,
+        /// Which.
+        row_idx: usize,
+    },
+    /// The rows of a training set could not be put together.
+    #[error("could not put the training rows together: {0}")]
+    TrainingRows(#[source] ArrowError),
+    /// Older training sets could not be listed.
+    #[error("could not list older training sets: {0}")]
+    OldRows(#[source] DataFusionError),
+    /// The rows of older training sets could not be removed.
+    #[error("could not remove the rows of older training sets: {0}")]
+    ForgetRows(#[source] deltalake::DeltaTableError),
+    /// An id cannot be used.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+    /// The model that is to be registered cannot be loaded.
+    #[error(transparent)]
+    ModelLoad(#[from] ModelLoadError),
+    /// The model that is to be registered does not fit its blueprint.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A bundle that was made with a model has none.
+    #[error("the bundle of the model that is to be checked holds no model")]
+    NoModelInBundle,
+    /// A model cannot score the validation rows.
+    #[error("a model cannot score the validation rows: {0}")]
+    Score(#[from] ScoreError),
+    /// The learned encoding is not valid.
+    #[error("the encoding that was learned is not valid: {0}")]
+    Encoding(#[from] EncodingError),
+    /// A row does not fit the encoding.
+    #[error(transparent)]
+    Width(#[from] WidthError),
+    /// libxgboost failed.
+    #[error(transparent)]
+    Xgb(#[from] XgbError),
+    /// No trial gave a model that may be used.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// The serving code and libxgboost disagree.
+    #[error(transparent)]
+    Parity(#[from] ParityError),
+    /// A schedule cannot be read.
+    #[error(transparent)]
+    Due(#[from] DueError),
+    /// The scheduler failed.
+    #[error("could not {doing}: {source}")]
+    Scheduler {
+        /// What was being done.
+        doing: &'static str,
+        /// What it said.
+        source: tokio_cron_scheduler::JobSchedulerError,
+    },
+    /// The run was ended by somebody else, most likely because its lease had run out.
+    #[error("run {} is {} by now ({}), so nothing more was written for it", run.run_id, run.state.as_str(), run.detail)]
+    Lost {
+        /// The row that ended it.
+        run: Box<JobRun>,
+    },
+    /// The process is stopping.
+    #[error("stopped before it was done")]
+    Stopped,
+    /// The work ended in a panic.
+    #[error("the work broke off: {0}")]
+    BrokeOff(#[source] tokio::task::JoinError),
+}

@@ -1,0 +1,210 @@
+//! From a training set to a model that may be registered: encode, search, check, calibrate, compare.
+//!
+//! One blocking piece of work without any input or output but its progress, so that it can run on a thread of its own
+//! and be tested without a lake.
+
+use std::ops::ControlFlow;
+
+use lakeloop_decide::encode::Encoder;
+use lakeloop_decide::{Bundle, Model};
+use lakeloop_domain::{AppliedBlueprint, Calibration, Encoding, LearningTarget, ModelRecord, ModelVersion};
+use lakeloop_stats::Example;
+use lakeloop_stats::metrics::auc;
+
+use crate::calibrate::calibration;
+use crate::context::Clock;
+use crate::error::PipelineError;
+use crate::latency::{Latency, measure};
+use crate::loss::{Gain, constant_scores, losses, metric};
+use crate::matrix::{encode, learn_encoding};
+use crate::parameters::Parameters;
+use crate::parity::{self, Reference};
+use crate::promote::Facts;
+use crate::rows::FeatureLayout;
+use crate::scoring::{samples, score};
+use crate::search::{Problem, Search, provisional, search};
+use crate::training_set::TrainingData;
+use crate::xgb::{LabelledMatrix, Predictor};
+
+/// Validation rows that latency is measured on.
+const N_LATENCY_ROWS: usize = 500;
+
+/// What to fit, and with what.
+pub(crate) struct Work<'a> {
+    /// The blueprint in force.
+    pub applied: &'a AppliedBlueprint,
+    /// The training set.
+    pub data: &'a TrainingData,
+    /// The model that is live, to compare with.
+    pub live: Option<&'a ModelRecord>,
+    /// Seed of the search.
+    pub seed: u64,
+    /// Threads to use at most.
+    pub max_threads: u32,
+    /// Tells when trials begin.
+    pub clock: &'a Clock,
+}
+
+/// What came of it.
+pub(crate) struct Fitted {
+    /// Every trial.
+    pub search: Search,
+    /// The best model, checked; `None` when the search has none.
+    pub winner: Option<Winner>,
+}
+
+/// The best model of a search, with all that is said about it.
+pub(crate) struct Winner {
+    /// The model as libxgboost saved it.
+    pub artifact: Vec<u8>,
+    /// How its rows are made.
+    pub encoding: Encoding,
+    /// How its probabilities are calibrated.
+    pub calibration: Calibration,
+    /// What it was fitted with.
+    pub parameters: Parameters,
+    /// The metric on the validation rows, before calibration.
+    pub value: f64,
+    /// The metric of the best constant of the rows fitted on.
+    pub baseline: Option<f64>,
+    /// The area under the ROC curve, for binary targets with both labels among the validation rows.
+    pub auc: Option<f64>,
+    /// How long the serving code takes for a row.
+    pub latency: Latency,
+    /// The largest difference between the serving code and libxgboost.
+    pub parity_max_abs: f64,
+    /// What the judgement rests on.
+    pub facts: Facts,
+}
+
+/// Searches for a model, and checks and compares the winner. `after_each` as in [`search`].
+pub(crate) fn fit(
+    work: &Work<'_>,
+    after_each: impl FnMut(u32, u32, Option<f64>) -> ControlFlow<()>,
+) -> Result<Fitted, PipelineError> {
+    let (data, blueprint) = (work.data, &work.applied.blueprint);
+    let target = blueprint.learning_target();
+    let layout = FeatureLayout::new(blueprint);
+    let encoding = learn_encoding(blueprint, &layout, &data.rows, data.train());
+    let encoder = Encoder::new(&encoding)?;
+    let train = encode(&layout, &data.rows, data.train(), &encoder)?;
+    let validation = encode(&layout, &data.rows, data.validation(), &encoder)?;
+    let latency_rows = data.validation().start..data.validation().end.min(data.validation().start + N_LATENCY_ROWS);
+    let problem = Problem {
+        applied: work.applied,
+        target: &target,
+        encoding: &encoding,
+        train: LabelledMatrix {
+            rows: &train,
+            labels: &data.labels[data.train()],
+        },
+        validation: LabelledMatrix {
+            rows: &validation,
+            labels: &data.labels[data.validation()],
+        },
+        samples: &samples(&layout, &data.rows, latency_rows),
+        seed: work.seed,
+        max_threads: work.max_threads,
+        clock: work.clock,
+    };
+    let search = search(&problem, after_each)?;
+    let winner = match &search.winner {
+        Ok(winner_idx) => winner_of(work, &layout, &problem, &search, *winner_idx)?,
+        Err(_) => None,
+    };
+    Ok(Fitted { search, winner })
+}
+
+fn winner_of(
+    work: &Work<'_>,
+    layout: &FeatureLayout,
+    problem: &Problem<'_>,
+    search: &Search,
+    winner_idx: usize,
+) -> Result<Option<Winner>, PipelineError> {
+    let trial = &search.trials[winner_idx];
+    let Ok(fitted) = &trial.fitted else { return Ok(None) };
+    let (data, target, artifact) = (work.data, problem.target, &fitted.fit.artifact);
+    let raw_bundle = provisional(work.applied, problem.encoding, &Calibration::Identity, artifact)?;
+    let raw_model = loaded(&raw_bundle)?;
+    let reference = Reference {
+        predictor: Predictor::load(artifact, &problem.encoding.columns)?,
+        encoder: Encoder::new(problem.encoding)?,
+    };
+    let parity_max_abs = parity::check(raw_model, &reference, layout, &data.rows, data.validation())?;
+
+    let labels = problem.validation.labels;
+    let raw = score(raw_model, layout, &data.rows, data.validation())?;
+    let calibration = calibration(&work.applied.blueprint, &raw, labels);
+    let bundle = provisional(work.applied, problem.encoding, &calibration, artifact)?;
+    let latency = measure(loaded(&bundle)?, problem.samples)?;
+
+    let constant = constant_scores(target, problem.train.labels, labels.len());
+    let constant_losses = losses(target, &constant, labels);
+    let raw_losses = losses(target, &raw, labels);
+    let served_losses = losses(
+        target,
+        &score(loaded(&bundle)?, layout, &data.rows, data.validation())?,
+        labels,
+    );
+    let facts = Facts {
+        over_constant: Gain::over(&constant_losses, &raw_losses),
+        over_live: over_live(work, layout, target, &served_losses),
+    };
+    Ok(Some(Winner {
+        artifact: artifact.clone(),
+        encoding: problem.encoding.clone(),
+        calibration,
+        parameters: trial.parameters.clone(),
+        value: fitted.value,
+        baseline: metric(target, &constant_losses),
+        auc: area_under_curve(target, &raw, labels),
+        latency,
+        parity_max_abs,
+        facts,
+    }))
+}
+
+fn loaded(bundle: &Bundle) -> Result<&Model, PipelineError> {
+    bundle.model().ok_or(PipelineError::NoModelInBundle)
+}
+
+/// How much less the new model loses than the live one, both as they serve. A live model that does not fit the blueprint
+/// in force, or cannot be loaded, serves nothing and is no rival; the log says so.
+fn over_live(
+    work: &Work<'_>,
+    layout: &FeatureLayout,
+    target: &LearningTarget,
+    served_losses: &[f64],
+) -> Option<(ModelVersion, Gain)> {
+    let live = work.live?;
+    match live_scores(work, live, layout) {
+        Ok(scores) => {
+            let live_losses = losses(target, &scores, &work.data.labels[work.data.validation()]);
+            Some((live.version, Gain::over(&live_losses, served_losses)?))
+        }
+        Err(error) => {
+            tracing::warn!(
+                strategy = %work.applied.blueprint.name, model_version = live.version.0, %error,
+                "the live model cannot be compared with"
+            );
+            None
+        }
+    }
+}
+
+fn live_scores(work: &Work<'_>, live: &ModelRecord, layout: &FeatureLayout) -> Result<Vec<f64>, PipelineError> {
+    let bundle = Bundle::new(work.applied.clone(), Some(Model::from_record(live)?))?;
+    score(loaded(&bundle)?, layout, &work.data.rows, work.data.validation())
+}
+
+fn area_under_curve(target: &LearningTarget, scores: &[f64], labels: &[f64]) -> Option<f64> {
+    if *target != LearningTarget::Binary {
+        return None;
+    }
+    let examples = scores
+        .iter()
+        .zip(labels)
+        .map(|(score, label)| Example::new(*score, *label != 0.0));
+    auc(&examples.collect::<Vec<_>>())
+}

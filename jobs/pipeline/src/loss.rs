@@ -1,0 +1,155 @@
+//! The loss of each validation row, the metric that losses add up to, and the constant prediction to beat.
+//!
+//! | target | loss of a row | metric |
+//! |---|---|---|
+//! | binary | −ln of the probability given to the label | `log_loss`: the mean |
+//! | several classes | −ln of the probability given to the class | `multi_log_loss`: the mean |
+//! | regression | squared error | `rmse`: the root of the mean |
+//!
+//! All are better when lower. Losses are kept row by row because what is judged is their difference between two
+//! models on the same rows.
+
+use lakeloop_domain::LearningTarget;
+use lakeloop_stats::Moments;
+
+/// Probabilities are kept 2⁻⁵² from 0, so that one certain error costs much (36) but not everything.
+const LEAST_PROBABILITY: f64 = f64::EPSILON;
+
+/// The name of the metric of a target.
+pub(crate) fn metric_name(target: &LearningTarget) -> &'static str {
+    match target {
+        LearningTarget::Binary => "log_loss",
+        LearningTarget::Regression => "rmse",
+        LearningTarget::MultiClass { .. } => "multi_log_loss",
+    }
+}
+
+/// Values that a model of this target puts out for one row.
+pub(crate) fn n_outputs(target: &LearningTarget) -> usize {
+    match target {
+        LearningTarget::MultiClass { classes } => classes.len(),
+        LearningTarget::Binary | LearningTarget::Regression => 1,
+    }
+}
+
+/// The loss of each row. `scores` is `[n_rows, n_outputs]`; the label of several classes is the class's position.
+pub(crate) fn losses(target: &LearningTarget, scores: &[f64], labels: &[f64]) -> Vec<f64> {
+    let rows = scores.chunks_exact(n_outputs(target)).zip(labels);
+    rows.map(|(outputs, label)| match target {
+        LearningTarget::Binary => surprise(if *label != 0.0 { outputs[0] } else { 1.0 - outputs[0] }),
+        LearningTarget::Regression => (outputs[0] - label).powi(2),
+        // Positions come from the list of classes itself.
+        LearningTarget::MultiClass { .. } => surprise(outputs[*label as usize]),
+    })
+    .collect()
+}
+
+fn surprise(probability: f64) -> f64 {
+    -probability.clamp(LEAST_PROBABILITY, 1.0).ln()
+}
+
+/// The metric of losses; `None` without rows.
+pub(crate) fn metric(target: &LearningTarget, losses: &[f64]) -> Option<f64> {
+    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+    match target {
+        _ if losses.is_empty() => None,
+        LearningTarget::Regression => Some(mean.sqrt()),
+        LearningTarget::Binary | LearningTarget::MultiClass { .. } => Some(mean),
+    }
+}
+
+/// The best constant prediction for labels that were fitted on, repeated for `n_rows` rows: their mean, or the share of
+/// each class with one imagined row more (Laplace), because a class that was never seen is not impossible.
+pub(crate) fn constant_scores(target: &LearningTarget, fitted_on: &[f64], n_rows: usize) -> Vec<f64> {
+    let constant = match target {
+        LearningTarget::Binary | LearningTarget::Regression => {
+            vec![fitted_on.iter().sum::<f64>() / fitted_on.len() as f64]
+        }
+        LearningTarget::MultiClass { classes } => {
+            let mut counts = vec![1.0; classes.len()];
+            for label in fitted_on {
+                counts[*label as usize] += 1.0;
+            }
+            let total = counts.iter().sum::<f64>();
+            counts.into_iter().map(|count| count / total).collect()
+        }
+    };
+    constant.repeat(n_rows)
+}
+
+/// How much less one model loses than another on the same rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gain {
+    /// The mean of (the other's loss − this one's loss) over rows; above 0: this one is better.
+    pub mean: f64,
+    /// The standard error of that mean.
+    pub standard_error: f64,
+    /// Rows compared.
+    pub n_rows: usize,
+}
+
+impl Gain {
+    /// Compares losses row by row; `None` with fewer than two rows, where the noise is unknown, and for losses that are
+    /// not finite.
+    pub fn over(other: &[f64], this: &[f64]) -> Option<Self> {
+        let mut gains = Moments::default();
+        for (other, this) in other.iter().zip(this) {
+            gains.push(other - this);
+        }
+        Some(Self {
+            mean: gains.mean()?,
+            standard_error: gains.standard_error()?,
+            n_rows: other.len().min(this.len()),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn close(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+    }
+
+    #[test]
+    fn losses_and_metrics_of_each_target() {
+        let binary = LearningTarget::Binary;
+        let lost = losses(&binary, &[0.25, 0.5, 0.9], &[1.0, 0.0, 1.0]);
+        close(
+            metric(&binary, &lost).unwrap(),
+            (4f64.ln() + 2f64.ln() + (10f64 / 9.0).ln()) / 3.0,
+        );
+        let lost = losses(&LearningTarget::Regression, &[1.0, 3.0], &[2.0, 1.0]);
+        close(metric(&LearningTarget::Regression, &lost).unwrap(), 2.5f64.sqrt());
+        let classes = LearningTarget::MultiClass {
+            classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        };
+        let lost = losses(&classes, &[0.2, 0.3, 0.5, 1.0, 0.0, 0.0], &[2.0, 1.0]);
+        close(lost[0], 2f64.ln());
+        close(lost[1], 52.0 * 2f64.ln());
+        assert_eq!(metric(&binary, &[]), None);
+    }
+
+    #[test]
+    fn the_constant_is_the_mean_or_the_smoothed_shares() {
+        assert_eq!(
+            constant_scores(&LearningTarget::Binary, &[1.0, 0.0, 0.0, 0.0], 2),
+            [0.25, 0.25]
+        );
+        let classes = LearningTarget::MultiClass {
+            classes: vec!["a".into(), "b".into()],
+        };
+        assert_eq!(constant_scores(&classes, &[0.0, 0.0], 1), [0.75, 0.25]);
+    }
+
+    #[test]
+    fn a_gain_has_the_standard_error_of_a_paired_difference() {
+        let gain = Gain::over(&[1.0, 2.0, 3.0, 4.0], &[0.5, 1.5, 2.0, 5.0]).unwrap();
+        // Differences 0.5, 0.5, 1, −1: mean 0.25, sample variance 2.25 / 3.
+        close(gain.mean, 0.25);
+        close(gain.standard_error, (0.75f64 / 4.0).sqrt());
+        assert_eq!(Gain::over(&[1.0], &[1.0]), None);
+    }
+}

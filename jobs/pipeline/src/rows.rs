@@ -1,0 +1,137 @@
+//! The rows of a training set as the query returned them, read row by row in the form in which features are served.
+//!
+//! The two maps of a row hold what was logged with the decision, bit for bit; reading turns them into the named values
+//! that serving hands to the encoder, in the blueprint's order, so that training and serving share one encoding. What
+//! a blueprint added after the decision and no feature view holds is missing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, Float64Array, MapArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use lakeloop_domain::{Blueprint, FeatureType, FeatureValue, Features, Micros, NamedValue};
+use lakeloop_sql::training_rows_schema;
+
+/// The rows, in ascending order of (event_time, decision_id).
+pub(crate) struct TrainingRows {
+    batch: RecordBatch,
+    event_times: TimestampMicrosecondArray,
+    actions: StringArray,
+    labels: Float64Array,
+    numeric: MapArray,
+    categorical: MapArray,
+}
+
+/// Positions of the model's features, by name.
+pub(crate) struct FeatureLayout {
+    template: Features,
+    positions: HashMap<Arc<str>, usize>,
+}
+
+impl FeatureLayout {
+    /// The layout of a blueprint's features: context first, then each view's columns.
+    pub fn new(blueprint: &Blueprint) -> Self {
+        let template: Features = blueprint
+            .model_features()
+            .map(|(name, feature_type)| NamedValue {
+                name: Arc::clone(name),
+                feature_type,
+                value: FeatureValue::Missing,
+            })
+            .collect();
+        let positions = template
+            .iter()
+            .enumerate()
+            .map(|(idx, value)| (Arc::clone(&value.name), idx))
+            .collect();
+        Self { template, positions }
+    }
+
+    /// A row without values, to be filled by [`TrainingRows::read_features`].
+    pub fn blank(&self) -> Features {
+        self.template.clone()
+    }
+
+    fn position(&self, name: &str, wanted: impl Fn(FeatureType) -> bool) -> Option<usize> {
+        let idx = *self.positions.get(name)?;
+        wanted(self.template[idx].feature_type).then_some(idx)
+    }
+}
+
+impl TrainingRows {
+    /// Takes the batches of the training query, whose columns are [`training_rows_schema`].
+    pub fn new(batches: &[RecordBatch]) -> Result<Self, ArrowError> {
+        let batch = concat_batches(&training_rows_schema(), batches)?;
+        let column = |name: &str| {
+            let absent = || ArrowError::SchemaError(format!("the training query has no column `{name}`"));
+            batch.column_by_name(name).ok_or_else(absent)
+        };
+        Ok(Self {
+            event_times: column("event_time")?.as_primitive::<TimestampMicrosecondType>().clone(),
+            actions: column("action")?.as_string::<i32>().clone(),
+            labels: column("label")?.as_primitive::<Float64Type>().clone(),
+            numeric: column("numeric")?.as_map().clone(),
+            categorical: column("categorical")?.as_map().clone(),
+            batch,
+        })
+    }
+
+    /// All columns, as the training_rows table has them but for the set's id and the split.
+    pub fn batch(&self) -> &RecordBatch {
+        &self.batch
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// When each decision was made, in ascending order.
+    pub fn event_times(&self) -> &[Micros] {
+        self.event_times.values()
+    }
+
+    /// The action that was taken; `None` for numbers.
+    pub fn action(&self, row_idx: usize) -> Option<&str> {
+        self.actions.is_valid(row_idx).then(|| self.actions.value(row_idx))
+    }
+
+    /// The label; for several classes the class's position among the blueprint's actions.
+    pub fn label(&self, row_idx: usize) -> Option<f64> {
+        self.labels.is_valid(row_idx).then(|| self.labels.value(row_idx))
+    }
+
+    /// Reads one row's features into `features`, which was made by [`FeatureLayout::blank`].
+    pub fn read_features(&self, row_idx: usize, layout: &FeatureLayout, features: &mut Features) {
+        for feature in features.iter_mut() {
+            feature.value = FeatureValue::Missing;
+        }
+        let (names, values) = (self.numeric.keys().as_string::<i32>(), self.numeric.values());
+        let values = values.as_primitive::<Float64Type>();
+        for entry in entries(&self.numeric, row_idx).filter(|entry| values.is_valid(*entry)) {
+            if let Some(idx) = layout.position(names.value(entry), |kind| kind != FeatureType::Category) {
+                let value = values.value(entry);
+                features[idx].value = match features[idx].feature_type {
+                    FeatureType::Boolean => FeatureValue::Boolean(value != 0.0),
+                    _ => FeatureValue::Number(value),
+                };
+            }
+        }
+        let (names, values) = (self.categorical.keys().as_string::<i32>(), self.categorical.values());
+        let values = values.as_string::<i32>();
+        for entry in entries(&self.categorical, row_idx).filter(|entry| values.is_valid(*entry)) {
+            if let Some(idx) = layout.position(names.value(entry), |kind| kind == FeatureType::Category) {
+                features[idx].value = FeatureValue::Category(values.value(entry).to_owned());
+            }
+        }
+    }
+}
+
+/// The positions of one row's entries in a map's flat keys and values.
+fn entries(map: &MapArray, row_idx: usize) -> std::ops::Range<usize> {
+    let offsets = map.value_offsets();
+    // Offsets of a valid map array are never negative.
+    offsets[row_idx] as usize..offsets[row_idx + 1] as usize
+}

@@ -1,0 +1,288 @@
+//! Builds a training set: decisions with closed windows, joined with their outcomes, split in time, and written down.
+//!
+//! A set is read from one pinned version of every table and keeps those versions, so that what a model was made from
+//! can be read again. It is written before it is used. Its id is the run's, and both tables are written under the
+//! run's name, so that a repeated write is recognised. The rows of only the last few sets of a strategy are kept;
+//! older ones can still be read at older table versions.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::prelude::{DataFrame, SessionContext, col, ident, lit};
+use lakeloop_domain::{AppliedBlueprint, Blueprint, JobRun, LearningTarget, Micros, StrategyName, TrainingSetId};
+use lakeloop_lake::rows::{Split, TrainingSet, training_sets_from_batch, training_sets_to_batch};
+use lakeloop_lake::{Append, Lake, TableName, WriterSequence};
+use lakeloop_sql::{Pins, session, training_rows};
+
+use crate::context::JobContext;
+use crate::error::PipelineError;
+use crate::rows::TrainingRows;
+use crate::split::{Gap, TimeSplit, split};
+
+/// A training set that can be fitted on.
+pub(crate) struct TrainingData {
+    /// Its id.
+    pub id: TrainingSetId,
+    /// Its rows, in the order of time.
+    pub rows: TrainingRows,
+    /// Which of them are fitted on, and which validated on.
+    pub split: TimeSplit,
+    /// One label a row; for several classes the class's position.
+    pub labels: Vec<f64>,
+    /// The tables that it was read from, with their versions.
+    pub table_versions: Vec<(String, i64)>,
+}
+
+impl TrainingData {
+    /// The rows fitted on.
+    pub fn train(&self) -> Range<usize> {
+        0..self.split.n_train
+    }
+
+    /// The rows validated on.
+    pub fn validation(&self) -> Range<usize> {
+        self.split.validation_from..self.rows.len()
+    }
+}
+
+/// What came of building a training set.
+pub(crate) enum Built {
+    /// It can be fitted on, and is in the lake.
+    Ready(TrainingData),
+    /// Something is missing; this sentence says what.
+    TooLittle(String),
+}
+
+/// Builds the training set of a strategy as of a moment, and writes it.
+pub(crate) async fn build(
+    ctx: &JobContext,
+    applied: &AppliedBlueprint,
+    run: &JobRun,
+    as_of: Micros,
+) -> Result<Built, PipelineError> {
+    let blueprint = &applied.blueprint;
+    if blueprint.model_features().next().is_none() && !blueprint.action_is_feature() {
+        return Ok(Built::TooLittle(format!(
+            "`{}` declares no feature, so there is nothing to learn from",
+            blueprint.name
+        )));
+    }
+    let latest_closed = as_of.saturating_sub(blueprint.outcome.window_us);
+    let window_start = blueprint
+        .schedule
+        .window_us
+        .map(|window_us| latest_closed.saturating_sub(window_us));
+    let (session, pins) = session(&ctx.lake, &Pins::default()).await?;
+    let batches = training_rows(&session, blueprint, as_of, window_start).await?;
+    let rows = TrainingRows::new(&batches).map_err(PipelineError::TrainingRows)?;
+    let Some((split, labels)) = usable(blueprint, &rows)? else {
+        return Ok(Built::TooLittle(what_is_missing(blueprint, &rows)?));
+    };
+    let id = TrainingSetId::new(run.run_id.as_str())?;
+    let data = TrainingData {
+        id,
+        rows,
+        split,
+        labels,
+        table_versions: versions_read(blueprint, &pins),
+    };
+    write(ctx, applied, &data, as_of, window_start).await?;
+    if let Err(error) = forget_old_rows(&ctx.lake, &blueprint.name, ctx.settings.jobs.keep_training_sets).await {
+        // Compaction may have been at the same files; the next run tries again.
+        tracing::warn!(strategy = %blueprint.name, %error, "the rows of older training sets stay for now");
+    }
+    Ok(Built::Ready(data))
+}
+
+/// The split and the labels of rows that can be fitted on; `None` when they cannot.
+fn usable(blueprint: &Blueprint, rows: &TrainingRows) -> Result<Option<(TimeSplit, Vec<f64>)>, PipelineError> {
+    if (rows.len() as u64) < blueprint.schedule.minimum_rows.max(1) {
+        return Ok(None);
+    }
+    let labels = labels(blueprint, rows)?;
+    let split = split(rows.event_times(), blueprint.outcome.window_us);
+    let usable = split.filter(|split| labels[..split.n_train].windows(2).any(|pair| pair[0] != pair[1]));
+    Ok(usable.map(|split| (split, labels)))
+}
+
+/// One sentence about why rows cannot be fitted on.
+fn what_is_missing(blueprint: &Blueprint, rows: &TrainingRows) -> Result<String, PipelineError> {
+    let (n_rows, minimum) = (rows.len() as u64, blueprint.schedule.minimum_rows.max(1));
+    if n_rows < minimum {
+        return Ok(format!(
+            "{n_rows} decisions have a closed window and a label, the blueprint asks for {minimum}: {} more are needed",
+            minimum - n_rows
+        ));
+    }
+    let Some(split) = split(rows.event_times(), blueprint.outcome.window_us) else {
+        return Ok(format!(
+            "all {n_rows} labelled decisions were made at one time, so none can be set aside to validate on"
+        ));
+    };
+    let label = labels(blueprint, rows)?.first().copied().unwrap_or_default();
+    let word = match blueprint.learning_target() {
+        LearningTarget::MultiClass { classes } => format!("`{}`", classes[label as usize]),
+        LearningTarget::Binary => (if label == 0.0 { "`no`" } else { "`yes`" }).to_owned(),
+        LearningTarget::Regression => label.to_string(),
+    };
+    Ok(format!(
+        "all {} labels to fit on are {word}, so there is nothing to tell apart; outcomes of another kind are needed",
+        split.n_train
+    ))
+}
+
+/// The label of every row.
+fn labels(blueprint: &Blueprint, rows: &TrainingRows) -> Result<Vec<f64>, PipelineError> {
+    let label = |row_idx| rows.label(row_idx).filter(|label| label.is_finite());
+    (0..rows.len())
+        .map(|row_idx| {
+            label(row_idx).ok_or_else(|| PipelineError::Label {
+                strategy: blueprint.name.clone(),
+                row_idx,
+            })
+        })
+        .collect()
+}
+
+/// The versions of the tables that hold what a set is made of.
+fn versions_read(blueprint: &Blueprint, pins: &Pins) -> Vec<(String, i64)> {
+    let views = blueprint
+        .features
+        .iter()
+        .map(|view| TableName::Features(view.name.clone()));
+    let read = [TableName::Decisions, TableName::Outcomes].into_iter().chain(views);
+    read.filter_map(|table| Some((table.to_string(), *pins.0.get(&table)?)))
+        .collect()
+}
+
+async fn write(
+    ctx: &JobContext,
+    applied: &AppliedBlueprint,
+    data: &TrainingData,
+    as_of: Micros,
+    window_start: Option<Micros>,
+) -> Result<(), PipelineError> {
+    let parts = [(Split::Train, data.train()), (Split::Validation, data.validation())];
+    let batches = parts.map(|(split, range)| stamped(data, split, range));
+    let batches = batches.into_iter().collect::<Result<Vec<_>, PipelineError>>()?;
+    append_once(&ctx.lake, &TableName::TrainingRows, &data.id, batches).await?;
+
+    let is_number = !matches!(applied.blueprint.learning_target(), LearningTarget::MultiClass { .. });
+    let set = TrainingSet {
+        training_set_id: data.id.clone(),
+        strategy: applied.blueprint.name.clone(),
+        blueprint_version: applied.version.clone(),
+        built_at: ctx.now(),
+        as_of,
+        window_start,
+        table_versions: data.table_versions.clone(),
+        n_rows: (data.train().len() + data.validation().len()) as u64,
+        n_train_rows: data.train().len() as u64,
+        n_validation_rows: data.validation().len() as u64,
+        split_at: Some(data.split.split_at),
+        label_mean: is_number.then(|| data.labels.iter().sum::<f64>() / data.labels.len() as f64),
+    };
+    append_once(
+        &ctx.lake,
+        &TableName::TrainingSets,
+        &data.id,
+        vec![training_sets_to_batch(&[set])?],
+    )
+    .await
+}
+
+/// Appends rows under the name of their training set, so that they are in the table once.
+pub(crate) async fn append_once(
+    lake: &Lake,
+    table: &TableName,
+    id: &TrainingSetId,
+    batches: Vec<RecordBatch>,
+) -> Result<(), PipelineError> {
+    let writer = WriterSequence {
+        app_id: format!("train/{id}"),
+        version: 1,
+    };
+    match lake.append(table, batches, Some(writer)).await? {
+        Append::Committed { .. } | Append::AlreadyCommitted => Ok(()),
+    }
+}
+
+/// A range of the rows with the set's id and the split as columns.
+fn stamped(data: &TrainingData, split: Split, range: Range<usize>) -> Result<RecordBatch, PipelineError> {
+    let rows = data.rows.batch().slice(range.start, range.len());
+    let constant = |text: &str| Arc::new(StringArray::from_iter_values(vec![text; range.len()])) as ArrayRef;
+    let mut fields: Vec<Arc<Field>> = rows.schema().fields().to_vec();
+    fields.extend(["training_set_id", "split"].map(|name| Arc::new(Field::new(name, DataType::Utf8, false))));
+    let mut columns = rows.columns().to_vec();
+    columns.extend([constant(data.id.as_str()), constant(split.as_str())]);
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(PipelineError::TrainingRows)
+}
+
+/// Removes the rows of all but the latest sets of a strategy.
+async fn forget_old_rows(lake: &Lake, strategy: &StrategyName, keep: u32) -> Result<(), PipelineError> {
+    let (session, _) = session(lake, &Pins::default()).await?;
+    let old = old_sets_with_rows(&session, strategy, keep as usize).await?;
+    let table = if old.is_empty() {
+        None
+    } else {
+        lake.table(&TableName::TrainingRows).await?
+    };
+    let Some(table) = table else { return Ok(()) };
+    let ids = old.into_iter().map(lit).collect();
+    table
+        .delete()
+        .with_predicate(col("training_set_id").in_list(ids, false))
+        .await
+        .map_err(PipelineError::ForgetRows)?;
+    Ok(())
+}
+
+/// The ids of a strategy's sets that still have rows, without the latest `keep`.
+async fn old_sets_with_rows(
+    session: &SessionContext,
+    strategy: &StrategyName,
+    keep: usize,
+) -> Result<Vec<String>, PipelineError> {
+    let of_strategy = ident("strategy").eq(lit(strategy.as_str()));
+    let mut sets = Vec::new();
+    for batch in collect(session, "training_sets", |frame| frame.filter(of_strategy)).await? {
+        sets.extend(training_sets_from_batch(&batch)?);
+    }
+    sets.sort_by(|a, b| (b.built_at, &b.training_set_id).cmp(&(a.built_at, &a.training_set_id)));
+    let mut with_rows = HashSet::new();
+    let ids_only = |frame: DataFrame| frame.select(vec![ident("training_set_id")])?.distinct();
+    for batch in collect(session, "training_rows", ids_only).await? {
+        let ids = cast(batch.column(0), &DataType::Utf8).map_err(PipelineError::TrainingRows)?;
+        with_rows.extend(ids.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    let old = sets.into_iter().skip(keep).map(|set| String::from(set.training_set_id));
+    Ok(old.filter(|id| with_rows.contains(id)).collect())
+}
+
+async fn collect(
+    session: &SessionContext,
+    table: &str,
+    refine: impl FnOnce(DataFrame) -> datafusion::error::Result<DataFrame>,
+) -> Result<Vec<RecordBatch>, PipelineError> {
+    let frame = session
+        .table(table)
+        .await
+        .and_then(refine)
+        .map_err(PipelineError::OldRows)?;
+    frame.collect().await.map_err(PipelineError::OldRows)
+}
+
+/// One clause about the rows between those fitted on and those validated on.
+pub(crate) fn gap_in_words(gap: Gap) -> String {
+    match gap {
+        Gap::LeftOut(0) => "no window was open at the split".to_owned(),
+        Gap::LeftOut(n_rows) => format!("{n_rows} rows with a window open at the split left out"),
+        Gap::GivenUp => {
+            "the window is long against the data, so rows with a window open at the split stay in".to_owned()
+        }
+    }
+}
