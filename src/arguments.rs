@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Declare a product decision; lakeloop decides, logs, learns and shows the effect.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Example: lakeloop init menu && cd menu && lakeloop apply && lakeloop serve")]
+#[command(
+    version,
+    after_help = "Example: lakeloop init menu && cd menu && lakeloop apply && lakeloop serve"
+)]
 pub struct Arguments {
     /// The folder of this lakeloop: lakeloop.toml, blueprints/, lake/ and journal/.
     #[arg(long, global = true, default_value = ".", env = "LAKELOOP_HOME", value_name = "DIR")]
@@ -37,7 +40,9 @@ pub enum Command {
     #[command(after_help = "Example: lakeloop init shop   (then: cd shop && lakeloop apply && lakeloop serve)")]
     Init(InitArguments),
     /// Check blueprints without applying them, or print their JSON Schema for your editor.
-    #[command(after_help = "Example: lakeloop validate blueprints/menu.toml\n         lakeloop validate --schema > blueprint.schema.json")]
+    #[command(
+        after_help = "Example: lakeloop validate blueprints/menu.toml\n         lakeloop validate --schema > blueprint.schema.json"
+    )]
     Validate(ValidateArguments),
     /// Put blueprints in force: a running server picks them up without a restart.
     #[command(after_help = "Example: lakeloop apply blueprints/menu.toml")]
@@ -57,7 +62,9 @@ pub enum Command {
     )]
     Sql(SqlArguments),
     /// See the models that were learned, and move them between stages.
-    #[command(after_help = "Example: lakeloop models list menu\n         lakeloop models promote menu 3 --reason \"better in the readout of May\"")]
+    #[command(
+        after_help = "Example: lakeloop models list menu\n         lakeloop models promote menu 3 --reason \"better in the readout of May\""
+    )]
     Models(ModelsArguments),
     /// See the whole loop on a simulated product, or on a year of real flights.
     #[command(after_help = "Example: lakeloop demo menu --keep")]

@@ -29,14 +29,19 @@ pub fn settings(home: &Path) -> anyhow::Result<Settings> {
 
 /// Opens the lake that the settings name.
 pub async fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
-    Lake::open(&settings.lake.location, settings.lake.options.clone().into_iter().collect())
-        .await
-        .with_context(|| format!("cannot open the lake at {}", settings.lake.location))
+    Lake::open(
+        &settings.lake.location,
+        settings.lake.options.clone().into_iter().collect(),
+    )
+    .await
+    .with_context(|| format!("cannot open the lake at {}", settings.lake.location))
 }
 
 /// The current time.
 pub fn now() -> Micros {
-    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// The clock of this machine.
@@ -47,9 +52,14 @@ pub fn system_clock() -> Arc<dyn Fn() -> Micros + Send + Sync> {
 /// Sends log lines to standard error, as the settings say.
 pub fn log(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.filter).with_context(|| {
-        format!("log.filter = \"{}\": write a level such as \"info\", or \"info,lakeloop_server=debug\"", settings.filter)
+        format!(
+            "log.filter = \"{}\": write a level such as \"info\", or \"info,lakeloop_server=debug\"",
+            settings.filter
+        )
     })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let installed = match settings.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().try_init(),

@@ -38,7 +38,13 @@ impl Output {
             Format::Json => {
                 let objects: Vec<Value> = rows
                     .iter()
-                    .map(|row| columns.iter().map(|c| (*c).to_owned()).zip(row.iter().cloned()).collect())
+                    .map(|row| {
+                        columns
+                            .iter()
+                            .map(|c| (*c).to_owned())
+                            .zip(row.iter().cloned())
+                            .collect()
+                    })
                     .collect();
                 writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&objects)?)?;
             }
@@ -127,11 +133,20 @@ fn print_aligned(columns: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
-        .map(|(idx, name)| rows.iter().map(|row| row[idx].chars().count()).chain([name.chars().count()]).max().unwrap_or(0))
+        .map(|(idx, name)| {
+            rows.iter()
+                .map(|row| row[idx].chars().count())
+                .chain([name.chars().count()])
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut out = io::stdout().lock();
     let mut line = |cells: &mut dyn Iterator<Item = &str>| -> io::Result<()> {
-        let text: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let text: Vec<String> = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         writeln!(out, "{}", text.join("  ").trim_end())
     };
     line(&mut columns.iter().copied())?;

@@ -20,11 +20,20 @@ fn read(name: &str) -> String {
 /// Crate → the crates of ours that it may import, from the table under "Who may import whom?".
 fn declared() -> BTreeMap<String, BTreeSet<String>> {
     let text = read("ARCHITECTURE.md");
-    let section = text.split("## Who may import whom?").nth(1).expect("ARCHITECTURE.md has the heading");
-    let rows = section.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| `"));
+    let section = text
+        .split("## Who may import whom?")
+        .nth(1)
+        .expect("ARCHITECTURE.md has the heading");
+    let rows = section
+        .split("\n## ")
+        .next()
+        .unwrap()
+        .lines()
+        .filter(|line| line.starts_with("| `"));
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let names = |cell: &str| -> BTreeSet<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+        let names =
+            |cell: &str| -> BTreeSet<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
         (names(cells[0]).into_iter().next().unwrap(), names(cells[2]))
     })
     .collect()
@@ -44,8 +53,16 @@ fn actual() -> BTreeMap<String, BTreeSet<String>> {
     packages
         .iter()
         .map(|package| {
-            let imports = package["dependencies"].as_array().unwrap().iter().filter(|dep| dep["kind"].is_null()).map(name);
-            (name(package), imports.filter(|dep| dep.starts_with("lakeloop")).collect())
+            let imports = package["dependencies"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|dep| dep["kind"].is_null())
+                .map(name);
+            (
+                name(package),
+                imports.filter(|dep| dep.starts_with("lakeloop")).collect(),
+            )
         })
         .collect()
 }
@@ -54,9 +71,16 @@ fn actual() -> BTreeMap<String, BTreeSet<String>> {
 fn the_dependency_table_is_what_cargo_sees() {
     let (declared, actual) = (declared(), actual());
     let crates = |table: &BTreeMap<String, _>| table.keys().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(crates(&declared), crates(&actual), "crates of the table in ARCHITECTURE.md, and of the workspace");
+    assert_eq!(
+        crates(&declared),
+        crates(&actual),
+        "crates of the table in ARCHITECTURE.md, and of the workspace"
+    );
     for (name, imports) in &actual {
-        assert_eq!(&declared[name], imports, "imports of {name}: in ARCHITECTURE.md, and in its Cargo.toml");
+        assert_eq!(
+            &declared[name], imports,
+            "imports of {name}: in ARCHITECTURE.md, and in its Cargo.toml"
+        );
     }
 }
 
@@ -66,7 +90,10 @@ fn only_training_links_libxgboost_and_kernels_do_no_io() {
     let dependencies = |dir: &str| manifest(dir).split("[dev-dependencies]").next().unwrap().to_owned();
     for dir in ["serving/trees", "serving/decide", "jobs/stats", "catalog/domain"] {
         for forbidden in ["tokio", "datafusion", "deltalake", "actix", "reqwest", "xgb", "tracing"] {
-            assert!(!dependencies(dir).contains(&format!("{forbidden}.workspace")), "{dir} depends on {forbidden}");
+            assert!(
+                !dependencies(dir).contains(&format!("{forbidden}.workspace")),
+                "{dir} depends on {forbidden}"
+            );
         }
         for file in rust_files(&root().join(dir).join("src")) {
             let text = fs::read_to_string(&file).unwrap();
@@ -82,7 +109,8 @@ fn only_training_links_libxgboost_and_kernels_do_no_io() {
         .filter(|file| !file.components().any(|part| part.as_os_str() == "benches"))
         .filter(|file| {
             let text = fs::read_to_string(file).unwrap();
-            text.lines().any(|line| line.trim_start().starts_with("use xgb::") || line.contains(" xgboost_lib_sys::"))
+            text.lines()
+                .any(|line| line.trim_start().starts_with("use xgb::") || line.contains(" xgboost_lib_sys::"))
         })
         .collect();
     assert_eq!(users.len(), 1, "one file touches the XGBoost binding: {users:?}");
@@ -92,12 +120,24 @@ fn only_training_links_libxgboost_and_kernels_do_no_io() {
 fn documents_name_only_what_is_there() {
     let recipes: BTreeSet<String> = read("justfile")
         .lines()
-        .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()) && line.contains(':') && !line.contains(":="))
+        .filter(|line| {
+            line.starts_with(|first: char| first.is_ascii_lowercase()) && line.contains(':') && !line.contains(":=")
+        })
         .map(|line| line.split([' ', ':']).next().unwrap().to_owned())
         .collect();
-    let rooms = ["catalog/", "config/", "sql/", "serving/", "jobs/", "tests/", "docs/", "src/"];
-    let mut documents = vec![root().join("README.md"), root().join("ARCHITECTURE.md"), root().join("CHANGELOG.md")];
-    documents.extend(fs::read_dir(root().join("docs/decisions")).unwrap().map(|entry| entry.unwrap().path()));
+    let rooms = [
+        "catalog/", "config/", "sql/", "serving/", "jobs/", "tests/", "docs/", "src/",
+    ];
+    let mut documents = vec![
+        root().join("README.md"),
+        root().join("ARCHITECTURE.md"),
+        root().join("CHANGELOG.md"),
+    ];
+    documents.extend(
+        fs::read_dir(root().join("docs/decisions"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path()),
+    );
     for document in documents {
         let text = fs::read_to_string(&document).unwrap();
         for quoted in text.split('`').skip(1).step_by(2) {
@@ -108,14 +148,20 @@ fn documents_name_only_what_is_there() {
             }
             let words: Vec<&str> = path.split_whitespace().collect();
             if let ["just" | "./dev", recipe, ..] = words[..] {
-                assert!(recipes.contains(recipe), "{} names the recipe {recipe}", document.display());
+                assert!(
+                    recipes.contains(recipe),
+                    "{} names the recipe {recipe}",
+                    document.display()
+                );
             }
         }
     }
 }
 
 fn rust_files(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
     entries
         .flat_map(|entry| {
             let path = entry.unwrap().path();

@@ -35,12 +35,24 @@ fn blueprints_with_mistakes_are_refused_with_their_lines() {
         let home = Home::new(SETTINGS, &[("late", text)]);
         home.run(&["validate"]).fails(1, said);
         home.run(&["apply"]).fails(1, said);
-        assert!(!home.path().join("lake").exists(), "a refused blueprint leaves no lake behind");
+        assert!(
+            !home.path().join("lake").exists(),
+            "a refused blueprint leaves no lake behind"
+        );
     };
     check(&BLUEPRINT.replace("unit =", "unti ="), &["late.toml:2", "unti", "unit"]);
-    check(&BLUEPRINT.replace("default = false", "default = \"no\""), &["late.toml:6", "decision.default"]);
-    check(&BLUEPRINT.replace("event = \"arrived\"\n", ""), &["late.toml", "outcome", "event"]);
-    check(&BLUEPRINT.replace("kind = \"yes_no\"\ndefault = false", "kind = \"rank\""), &["late.toml:5", "not built yet"]);
+    check(
+        &BLUEPRINT.replace("default = false", "default = \"no\""),
+        &["late.toml:6", "decision.default"],
+    );
+    check(
+        &BLUEPRINT.replace("event = \"arrived\"\n", ""),
+        &["late.toml", "outcome", "event"],
+    );
+    check(
+        &BLUEPRINT.replace("kind = \"yes_no\"\ndefault = false", "kind = \"rank\""),
+        &["late.toml:5", "not built yet"],
+    );
     check(&BLUEPRINT.replace("\"1h\"", "\"soon\""), &["outcome.window"]);
     check("name = [", &["late.toml:1"]);
 }
@@ -56,11 +68,13 @@ fn wrong_use_exits_2_and_absent_things_are_named() {
     let home = Home::new(SETTINGS, &[("late", BLUEPRINT)]);
     home.run(&["predict-the-future"]).fails(2, &["predict-the-future"]);
     home.run(&["validate", "nowhere.toml"]).fails(1, &["nowhere.toml"]);
-    home.run(&["import", "nowhere.csv", "--mapping", "nowhere.toml"]).fails(1, &["nowhere"]);
+    home.run(&["import", "nowhere.csv", "--mapping", "nowhere.toml"])
+        .fails(1, &["nowhere"]);
     home.run(&["sql", "SELECT * FROM decision"]).fails(1, &["decision"]);
     home.run(&["sql", "--at", "decisions=99", "SELECT 1"]).fails(1, &["99"]);
     home.run(&["jobs", "run", "dream"]).fails(1, &["dream", "train"]);
-    home.run(&["models", "promote", "late", "7", "--reason", "why not"]).fails(1, &["7"]);
+    home.run(&["models", "promote", "late", "7", "--reason", "why not"])
+        .fails(1, &["7"]);
     let stranger = home.path().join("absent");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_lakeloop"))
         .args(["--home", stranger.to_str().unwrap(), "serve"])
@@ -72,8 +86,12 @@ fn wrong_use_exits_2_and_absent_things_are_named() {
 
 #[test]
 fn settings_with_mistakes_are_refused() {
-    let home = Home::new("[server]\nlisten = \"127.0.0.1:0\"\nmax_bdoy = \"1MiB\"\n", &[("late", BLUEPRINT)]);
-    home.run(&["apply"]).fails(1, &["lakeloop.toml:3", "max_bdoy", "max_body"]);
+    let home = Home::new(
+        "[server]\nlisten = \"127.0.0.1:0\"\nmax_bdoy = \"1MiB\"\n",
+        &[("late", BLUEPRINT)],
+    );
+    home.run(&["apply"])
+        .fails(1, &["lakeloop.toml:3", "max_bdoy", "max_body"]);
 }
 
 #[test]
@@ -104,7 +122,10 @@ fn a_damaged_table_is_named() {
 
 #[test]
 fn requests_with_mistakes_are_refused_with_the_field() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let home = Home::new(SETTINGS, &[("late", BLUEPRINT)]);
         home.run(&["apply"]).success();
@@ -119,15 +140,40 @@ fn requests_with_mistakes_are_refused_with_the_field() {
         let cases: Vec<(&str, String, u16, &str)> = vec![
             ("/v1/decide", "{\"strategy\": ".into(), 400, "line 1"),
             ("/v1/decide", with(&|r| r["strategy"] = json!("early")), 404, "early"),
-            ("/v1/decide", with(&|r| r["context"]["distance"] = json!("far")), 422, "distance"),
-            ("/v1/decide", with(&|r| r["context"]["altitude"] = json!(3)), 422, "altitude"),
-            ("/v1/decide", with(&|r| drop(r["context"].as_object_mut().unwrap().remove("carrier"))), 422, "carrier"),
-            ("/v1/decide", with(&|r| r["event_time"] = json!(5)), 422, "allow_event_time"),
+            (
+                "/v1/decide",
+                with(&|r| r["context"]["distance"] = json!("far")),
+                422,
+                "distance",
+            ),
+            (
+                "/v1/decide",
+                with(&|r| r["context"]["altitude"] = json!(3)),
+                422,
+                "altitude",
+            ),
+            (
+                "/v1/decide",
+                with(&|r| drop(r["context"].as_object_mut().unwrap().remove("carrier"))),
+                422,
+                "carrier",
+            ),
+            (
+                "/v1/decide",
+                with(&|r| r["event_time"] = json!(5)),
+                422,
+                "allow_event_time",
+            ),
             ("/v1/decide", with(&|r| r["unit"] = json!("")), 422, "unit"),
             ("/v1/decide", good.to_string().replace("100", "1e999"), 400, "number"),
             ("/v1/decide", good.to_string().replace("100", "NaN"), 400, "line 1"),
             ("/v1/decide", with(&|r| r["context"]["carrier"] = json!(long)), 413, "4"),
-            ("/v1/observe", json!({ "event": "arrived" }).to_string(), 422, "decision_id"),
+            (
+                "/v1/observe",
+                json!({ "event": "arrived" }).to_string(),
+                422,
+                "decision_id",
+            ),
             ("/v1/nothing", good.to_string(), 404, "/v1/nothing"),
         ];
         for (path, body, expected, said) in cases {
@@ -135,13 +181,18 @@ fn requests_with_mistakes_are_refused_with_the_field() {
             assert_eq!(status, expected, "{path} {body}: {answer}");
             let text = answer.to_string();
             assert!(text.contains(said), "{path} {body} should say «{said}»: {text}");
-            assert!(answer["title"].is_string() && answer["detail"].is_string(), "{path}: {text}");
+            assert!(
+                answer["title"].is_string() && answer["detail"].is_string(),
+                "{path}: {text}"
+            );
         }
         let (status, _) = served.post("/v1/decide", &good).await;
         assert_eq!(status, 200);
         served.flush().await;
         served.stop();
-        let count = home.run(&["--output", "csv", "sql", "SELECT COUNT(*) FROM decisions"]).success();
+        let count = home
+            .run(&["--output", "csv", "sql", "SELECT COUNT(*) FROM decisions"])
+            .success();
         assert_eq!(count.lines().nth(1), Some("1"), "only the good request left a row");
     });
 }

@@ -91,8 +91,17 @@ async fn acknowledged_by(http: &reqwest::Client, url: String, body: &Value) -> b
 /// Acknowledged ids that the table lacks, and rows beyond the first of an id.
 async fn lost_and_doubled(home: &Home, table: &str, id: &str, acknowledged: &[String]) -> (usize, usize) {
     let (ctx, _) = session(&home.lake().await, &Pins::default()).await.unwrap();
-    let batches = ctx.sql(&format!("SELECT {id} FROM {table}")).await.unwrap().collect().await.unwrap();
-    let rows: Vec<String> = batches.iter().flat_map(|batch| support::texts(batch.column(0))).collect();
+    let batches = ctx
+        .sql(&format!("SELECT {id} FROM {table}"))
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
+    let rows: Vec<String> = batches
+        .iter()
+        .flat_map(|batch| support::texts(batch.column(0)))
+        .collect();
     let distinct: BTreeSet<&String> = rows.iter().collect();
     let lost = acknowledged.iter().filter(|one| !distinct.contains(one)).count();
     (lost, rows.len() - distinct.len())
@@ -101,7 +110,10 @@ async fn lost_and_doubled(home: &Home, table: &str, id: &str, acknowledged: &[St
 #[test]
 fn killed_at_any_point_nothing_is_lost_or_doubled() {
     let rounds: u64 = std::env::var("LAKELOOP_CRASH_ROUNDS").map_or(12, |rounds| rounds.parse().unwrap());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         // Small segments and a fast flusher, so that kills fall into every step: append, seal, commit, release.
         let home = Home::new(

@@ -15,7 +15,8 @@ const START: i64 = 1_767_571_200_000_000;
 const SECOND: i64 = 1_000_000;
 const N_VISITS: usize = 4_000;
 const MENU: &str = include_str!("../config/blueprints/menu.toml");
-const SETTINGS: &str = "[server]\nlisten = \"127.0.0.1:0\"\nsql_listen = \"off\"\nallow_event_time = true\nrefresh_interval = \"50ms\"\n";
+const SETTINGS: &str =
+    "[server]\nlisten = \"127.0.0.1:0\"\nsql_listen = \"off\"\nallow_event_time = true\nrefresh_interval = \"50ms\"\n";
 
 /// Visits ask for a dish and order it or not, all on one simulated day.
 async fn live_a_day(served: &Served, world: &mut MenuWorld, day: &str, at: i64, n_visits: usize) -> Vec<Value> {
@@ -57,7 +58,10 @@ async fn wait_for_model(served: &Served, version: u64) {
 
 #[test]
 fn a_declared_decision_goes_round() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let home = Home::new(SETTINGS, &[("menu", MENU)]);
         assert!(home.run(&["validate"]).success().contains("menu"));
@@ -69,15 +73,35 @@ fn a_declared_decision_goes_round() {
         let mut world = MenuWorld::new(1);
         let answers = live_a_day(&served, &mut world, "day1", START, N_VISITS).await;
         let n_default = answers.iter().filter(|answer| answer["action"] == DISHES[0]).count();
-        assert!((N_VISITS * 86 / 100..N_VISITS * 96 / 100).contains(&n_default), "{n_default} of {N_VISITS} default");
+        assert!(
+            (N_VISITS * 86 / 100..N_VISITS * 96 / 100).contains(&n_default),
+            "{n_default} of {N_VISITS} default"
+        );
         for answer in &answers {
-            let expected = if answer["action"] == DISHES[0] { 0.9 + 0.1 / 12.0 } else { 0.1 / 12.0 };
-            assert!((answer["propensity"].as_f64().unwrap() - expected).abs() < 1e-12, "{answer}");
+            let expected = if answer["action"] == DISHES[0] {
+                0.9 + 0.1 / 12.0
+            } else {
+                0.1 / 12.0
+            };
+            assert!(
+                (answer["propensity"].as_f64().unwrap() - expected).abs() < 1e-12,
+                "{answer}"
+            );
             assert_eq!(answer["model_version"], Value::Null);
         }
 
         // Trained as of the next day, it beats a constant and goes live; the running server picks it up.
-        let trained = home.run(&["jobs", "run", "train", "--strategy", "menu", "--as-of", "2026-01-06T00:00:00Z"]).success();
+        let trained = home
+            .run(&[
+                "jobs",
+                "run",
+                "train",
+                "--strategy",
+                "menu",
+                "--as-of",
+                "2026-01-06T00:00:00Z",
+            ])
+            .success();
         println!("{trained}");
         let models = home.run(&["--output", "json", "models", "list", "menu"]).success();
         let models: Value = serde_json::from_str(&models).unwrap();
@@ -85,7 +109,11 @@ fn a_declared_decision_goes_round() {
         wait_for_model(&served, 1).await;
         let answers = live_a_day(&served, &mut world, "day2", START + 86_400 * SECOND, 500).await;
         assert!(answers.iter().all(|answer| answer["model_version"] == 1));
-        assert!(answers.iter().any(|answer| answer["reason"] == "exploit" && answer["action"] != DISHES[0]));
+        assert!(
+            answers
+                .iter()
+                .any(|answer| answer["reason"] == "exploit" && answer["action"] != DISHES[0])
+        );
 
         // A repeated request gets its first answer, also after a restart.
         served.stop();
@@ -97,7 +125,8 @@ fn a_declared_decision_goes_round() {
         served.stop();
 
         // Retired, the default is served again; the registry keeps why.
-        home.run(&["models", "retire", "menu", "1", "--reason", "a test"]).success();
+        home.run(&["models", "retire", "menu", "1", "--reason", "a test"])
+            .success();
         let listed = home.run(&["--output", "json", "models", "list", "menu"]).success();
         assert!(listed.contains("retired") && listed.contains("a test"), "{listed}");
 
@@ -108,7 +137,10 @@ fn a_declared_decision_goes_round() {
             rows[0]["n"].as_i64().unwrap()
         };
         assert_eq!(count(&["SELECT COUNT(*) AS n FROM decisions"]), (N_VISITS + 500) as i64);
-        assert_eq!(count(&["--at", "decisions=0", "SELECT COUNT(*) AS n FROM decisions"]), 0);
+        assert_eq!(
+            count(&["--at", "decisions=0", "SELECT COUNT(*) AS n FROM decisions"]),
+            0
+        );
         assert_eq!(count(&["SELECT COUNT(*) AS n FROM training_rows"]), N_VISITS as i64);
         home.run(&["sql", "DELETE FROM decisions"]).fails(1, &["read-only"]);
         other_readers_count_the_same(&home, N_VISITS + 500);
@@ -123,14 +155,25 @@ fn other_readers_count_the_same(home: &Home, n_decisions: usize) {
         return;
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readers.py");
-    let output = Command::new(python).arg(script).arg(home.path().join("lake")).output().unwrap();
+    let output = Command::new(python)
+        .arg(script)
+        .arg(home.path().join("lake"))
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let counts: Value = serde_json::from_str(&said).unwrap();
     for reader in ["deltalake", "duckdb"] {
         assert_eq!(counts[reader]["decisions"], n_decisions, "{reader}: {counts}");
         assert_eq!(counts[reader]["models"], 1, "{reader}: {counts}");
-        assert_eq!(counts[reader]["vegetarians"], counts["deltalake"]["vegetarians"], "{reader}: {counts}");
+        assert_eq!(
+            counts[reader]["vegetarians"], counts["deltalake"]["vegetarians"],
+            "{reader}: {counts}"
+        );
     }
     assert!(counts["duckdb"]["vegetarians"].as_u64().unwrap() > 0, "{counts}");
 }

@@ -21,7 +21,12 @@ pub async fn run(home: &Path, args: &ApplyArguments, output: &Output) -> anyhow:
             Applied::New(row) => (row, "applied"),
             Applied::Unchanged(row) => (row, "unchanged"),
         };
-        rows.push(vec![json!(row.blueprint.name), json!(row.version), json!(row.sequence), json!(what)]);
+        rows.push(vec![
+            json!(row.blueprint.name),
+            json!(row.version),
+            json!(row.sequence),
+            json!(what),
+        ]);
     }
     output.rows(&["strategy", "version", "sequence", "what"], &rows)
 }

@@ -17,7 +17,9 @@ pub async fn run(home: &Path, args: &ImportArguments, output: &Output) -> anyhow
         std::fs::read_to_string(&args.mapping).with_context(|| format!("cannot read {}", args.mapping.display()))?;
     let format = match args.format.as_deref() {
         None => None,
-        Some(word) => Some(Format::parse(word).with_context(|| format!("--format {word}: write csv, parquet or ndjson"))?),
+        Some(word) => {
+            Some(Format::parse(word).with_context(|| format!("--format {word}: write csv, parquet or ndjson"))?)
+        }
     };
     let (_, lake) = home::open(home).await?;
     let bar = progress::bar();
@@ -46,6 +48,11 @@ pub async fn run(home: &Path, args: &ImportArguments, output: &Output) -> anyhow
         vec![json!("rows read"), json!(report.rows_read)],
         vec![json!("bad rows left out"), json!(report.bad_rows)],
     ];
-    rows.extend(report.rows_written.iter().map(|(table, n)| vec![json!(format!("rows written to {table}")), json!(n)]));
+    rows.extend(
+        report
+            .rows_written
+            .iter()
+            .map(|(table, n)| vec![json!(format!("rows written to {table}")), json!(n)]),
+    );
     output.rows(&["what", "count"], &rows)
 }

@@ -16,15 +16,20 @@ pub fn run(home: &Path, args: &InitArguments, output: &Output) -> anyhow::Result
     let schema = format!("{}\n", serde_json::to_string_pretty(&json_schema())?);
     let files = [
         ("lakeloop.toml", commented_out(DEFAULT_SETTINGS)),
-        ("blueprints/menu.toml", format!("#:schema ../blueprint.schema.json\n{EXAMPLE_BLUEPRINT}")),
+        (
+            "blueprints/menu.toml",
+            format!("#:schema ../blueprint.schema.json\n{EXAMPLE_BLUEPRINT}"),
+        ),
         ("blueprint.schema.json", schema),
     ];
-    fs::create_dir_all(folder.join("blueprints")).with_context(|| format!("cannot make {}", folder.join("blueprints").display()))?;
+    fs::create_dir_all(folder.join("blueprints"))
+        .with_context(|| format!("cannot make {}", folder.join("blueprints").display()))?;
     for (name, text) in files {
         let path = folder.join(name);
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => {
-                file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+                file.write_all(text.as_bytes())
+                    .with_context(|| format!("cannot write {}", path.display()))?;
                 output.say(&format!("wrote {}", path.display()))?;
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -33,7 +38,11 @@ pub fn run(home: &Path, args: &InitArguments, output: &Output) -> anyhow::Result
             Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
         }
     }
-    let enter = if folder == Path::new(".") { String::new() } else { format!("cd {} && ", folder.display()) };
+    let enter = if folder == Path::new(".") {
+        String::new()
+    } else {
+        format!("cd {} && ", folder.display())
+    };
     output.say(&format!("next: {enter}lakeloop apply && lakeloop serve"))?;
     Ok(())
 }
@@ -45,7 +54,11 @@ fn commented_out(settings: &str) -> String {
         .lines()
         .map(|line| {
             let kept = line.is_empty() || line.starts_with('#') || line.starts_with('[');
-            if kept { format!("{line}\n") } else { format!("# {line}\n") }
+            if kept {
+                format!("{line}\n")
+            } else {
+                format!("# {line}\n")
+            }
         })
         .collect()
 }

@@ -55,7 +55,10 @@ async fn run_now(
         (JobKind::Train, Some(name)) => vec![Some(StrategyName::new(name)?)],
         (JobKind::Train, None) => {
             let applied = blueprints::current(lake).await?;
-            anyhow::ensure!(!applied.is_empty(), "no blueprint is applied yet; `lakeloop apply` applies blueprints/*.toml");
+            anyhow::ensure!(
+                !applied.is_empty(),
+                "no blueprint is applied yet; `lakeloop apply` applies blueprints/*.toml"
+            );
             applied.into_iter().map(|row| Some(row.blueprint.name)).collect()
         }
     };
@@ -74,7 +77,12 @@ async fn run_now(
                 if outcome.end == RunEnd::Ran(RunState::Failed) {
                     failures.push(outcome.detail.clone());
                 }
-                rows.push(vec![json!(job.as_str()), json!(outcome.strategy), json!(end), json!(outcome.detail)]);
+                rows.push(vec![
+                    json!(job.as_str()),
+                    json!(outcome.strategy),
+                    json!(end),
+                    json!(outcome.detail),
+                ]);
             }
             Err(error) => failures.push(format!("{:#}", anyhow::Error::from(error))),
         }
@@ -106,9 +114,12 @@ async fn list(ctx: &JobContext, output: &Output) -> anyhow::Result<()> {
 
 fn instant(text: &str) -> anyhow::Result<Micros> {
     let parsed = DateTime::parse_from_rfc3339(text);
-    Ok(parsed.with_context(|| format!("--as-of {text}: write a time such as 2026-01-31T03:00:00Z"))?.timestamp_micros())
+    Ok(parsed
+        .with_context(|| format!("--as-of {text}: write a time such as 2026-01-31T03:00:00Z"))?
+        .timestamp_micros())
 }
 
 fn text(at: Micros) -> String {
-    DateTime::from_timestamp_micros(at).map_or_else(|| at.to_string(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+    DateTime::from_timestamp_micros(at)
+        .map_or_else(|| at.to_string(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }

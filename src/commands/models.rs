@@ -37,20 +37,41 @@ pub async fn run(home: &Path, args: &ModelsArguments, output: &Output) -> anyhow
                 })
                 .collect();
             output.rows(
-                &["strategy", "version", "stage", "metric", "value", "baseline", "train_rows", "bytes", "p99_us", "reason"],
+                &[
+                    "strategy",
+                    "version",
+                    "stage",
+                    "metric",
+                    "value",
+                    "baseline",
+                    "train_rows",
+                    "bytes",
+                    "p99_us",
+                    "reason",
+                ],
                 &rows,
             )
         }
-        ModelsCommand::Promote { strategy, version, reason } => {
-            Ok(output.say(&move_to(&lake, strategy, *version, ModelStage::Live, reason).await?)?)
-        }
-        ModelsCommand::Retire { strategy, version, reason } => {
-            Ok(output.say(&move_to(&lake, strategy, *version, ModelStage::Retired, reason).await?)?)
-        }
-        ModelsCommand::Export { strategy, version, file } => {
+        ModelsCommand::Promote {
+            strategy,
+            version,
+            reason,
+        } => Ok(output.say(&move_to(&lake, strategy, *version, ModelStage::Live, reason).await?)?),
+        ModelsCommand::Retire {
+            strategy,
+            version,
+            reason,
+        } => Ok(output.say(&move_to(&lake, strategy, *version, ModelStage::Retired, reason).await?)?),
+        ModelsCommand::Export {
+            strategy,
+            version,
+            file,
+        } => {
             let model = registry::get(&lake, &StrategyName::new(strategy.as_str())?, ModelVersion(*version))
                 .await?
-                .with_context(|| format!("no model {version} of `{strategy}`; `lakeloop models list` shows which there are"))?;
+                .with_context(|| {
+                    format!("no model {version} of `{strategy}`; `lakeloop models list` shows which there are")
+                })?;
             std::fs::write(file, &model.artifact).with_context(|| format!("cannot write {}", file.display()))?;
             Ok(output.say(&format!("wrote {} ({} bytes)", file.display(), model.artifact.len()))?)
         }
@@ -61,7 +82,12 @@ pub async fn run(home: &Path, args: &ModelsArguments, output: &Output) -> anyhow
 async fn move_to(lake: &Lake, strategy: &str, version: u32, to: ModelStage, reason: &str) -> anyhow::Result<String> {
     anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why in a few words");
     let strategy = StrategyName::new(strategy)?;
-    let wish = StageMove { strategy: strategy.clone(), version: ModelVersion(version), to, reason: reason.to_owned() };
+    let wish = StageMove {
+        strategy: strategy.clone(),
+        version: ModelVersion(version),
+        to,
+        reason: reason.to_owned(),
+    };
     let stage = to.as_str();
     Ok(match registry::move_stage(lake, &wish, home::now()).await? {
         StageMoved::Already => format!("model {version} of {strategy} was {stage} already"),

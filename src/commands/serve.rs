@@ -46,7 +46,11 @@ struct Running {
 
 impl Running {
     async fn start(settings: &Settings, lake: &Lake) -> anyhow::Result<Self> {
-        let mut running = Self { server: None, scheduler: None, endpoints: Vec::new() };
+        let mut running = Self {
+            server: None,
+            scheduler: None,
+            endpoints: Vec::new(),
+        };
         if settings.server.http {
             let server = lakeloop_server::start(settings, lake.clone(), home::system_clock()).await?;
             writeln!(std::io::stdout(), "listening on http://{}", server.addr())?;

@@ -18,7 +18,10 @@ use crate::output::{Output, print_error};
 /// Runs the query, lists the examples, or reads queries from a prompt.
 pub async fn run(home: &Path, args: &SqlArguments, output: &Output) -> anyhow::Result<()> {
     if args.examples {
-        let rows: Vec<_> = Query::ALL.iter().map(|query| vec![json!(query.name), json!(query.purpose())]).collect();
+        let rows: Vec<_> = Query::ALL
+            .iter()
+            .map(|query| vec![json!(query.name), json!(query.purpose())])
+            .collect();
         return output.rows(&["query", "purpose"], &rows);
     }
     let pins = pins(&args.at)?;
@@ -47,11 +50,13 @@ fn pins(at: &[String]) -> anyhow::Result<Pins> {
     let mut pins = Pins::default();
     for pin in at {
         let parsed = pin.split_once('=').and_then(|(table, version)| {
-            Some((TableName::from_str(table.trim()).ok()?, version.trim().parse::<i64>().ok()?))
+            Some((
+                TableName::from_str(table.trim()).ok()?,
+                version.trim().parse::<i64>().ok()?,
+            ))
         });
-        let (table, version) = parsed.with_context(|| {
-            format!("--at {pin}: write TABLE=VERSION, such as decisions=12; versions count from 0")
-        })?;
+        let (table, version) = parsed
+            .with_context(|| format!("--at {pin}: write TABLE=VERSION, such as decisions=12; versions count from 0"))?;
         pins.0.insert(table, version);
     }
     Ok(pins)
@@ -92,6 +97,8 @@ async fn prompt(home: &Path, lake: &Lake, pins: &Pins, output: &Output) -> anyho
             pending.clear();
         }
     }
-    editor.save_history(&history).with_context(|| format!("cannot write {}", history.display()))?;
+    editor
+        .save_history(&history)
+        .with_context(|| format!("cannot write {}", history.display()))?;
     Ok(())
 }

@@ -17,8 +17,10 @@ pub fn run(home: &Path, args: &ValidateArguments, output: &Output) -> anyhow::Re
         return Ok(());
     }
     let blueprints = read(home, &args.files)?;
-    let rows: Vec<_> =
-        blueprints.iter().map(|parsed| vec![json!(parsed.blueprint.name), json!(parsed.version), json!("valid")]).collect();
+    let rows: Vec<_> = blueprints
+        .iter()
+        .map(|parsed| vec![json!(parsed.blueprint.name), json!(parsed.version), json!("valid")])
+        .collect();
     output.rows(&["strategy", "version", "verdict"], &rows)
 }
 
@@ -46,7 +48,9 @@ pub fn read(home: &Path, files: &[PathBuf]) -> anyhow::Result<Vec<ParsedBlueprin
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let parsed = parse_blueprint(&file.display().to_string(), &text).map_err(|errors| joined(&errors))?;
         anyhow::ensure!(
-            blueprints.iter().all(|other| other.blueprint.name != parsed.blueprint.name),
+            blueprints
+                .iter()
+                .all(|other| other.blueprint.name != parsed.blueprint.name),
             "{}: a second blueprint named `{}`; give each strategy one file",
             file.display(),
             parsed.blueprint.name

@@ -43,8 +43,14 @@ pub struct Client {
 impl Client {
     /// A client of the server at this address.
     pub fn new(server: SocketAddr) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().build().context("cannot make an HTTP client")?;
-        Ok(Self { http, base: format!("http://{server}") })
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .context("cannot make an HTTP client")?;
+        Ok(Self {
+            http,
+            base: format!("http://{server}"),
+        })
     }
 
     /// Asks for all decisions, several at a time; the answers come in the order of the requests.
@@ -75,9 +81,16 @@ impl Client {
 
     /// The version of the model that decides for a strategy.
     pub async fn model_version(&self, strategy: &str) -> anyhow::Result<Option<u64>> {
-        let response = self.http.get(format!("{}/v1/strategies", self.base)).send().await?.error_for_status()?;
+        let response = self
+            .http
+            .get(format!("{}/v1/strategies", self.base))
+            .send()
+            .await?
+            .error_for_status()?;
         let listed: Value = serde_json::from_slice(&response.bytes().await?)?;
-        let strategies = listed["strategies"].as_array().context("no `strategies` in the answer of /v1/strategies")?;
+        let strategies = listed["strategies"]
+            .as_array()
+            .context("no `strategies` in the answer of /v1/strategies")?;
         let found = strategies.iter().find(|one| one["strategy"] == strategy);
         Ok(found.with_context(|| format!("the server does not know `{strategy}`"))?["model_version"].as_u64())
     }
@@ -87,12 +100,19 @@ impl Client {
             let response = self.http.post(format!("{}{path}", self.base)).json(body).send().await?;
             let status = response.status();
             if status.as_u16() == 503 {
-                let wait = response.headers().get(RETRY_AFTER).and_then(|text| text.to_str().ok()?.parse().ok());
+                let wait = response
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|text| text.to_str().ok()?.parse().ok());
                 tokio::time::sleep(std::time::Duration::from_secs(wait.unwrap_or(1))).await;
                 continue;
             }
             let bytes = response.bytes().await?;
-            anyhow::ensure!(status.is_success(), "{path} answered {status}: {}", String::from_utf8_lossy(&bytes));
+            anyhow::ensure!(
+                status.is_success(),
+                "{path} answered {status}: {}",
+                String::from_utf8_lossy(&bytes)
+            );
             return serde_json::from_slice(&bytes).with_context(|| format!("{path} answered no JSON"));
         }
         anyhow::bail!("{path} was refused {RETRIES} times for load")

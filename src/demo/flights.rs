@@ -74,8 +74,16 @@ impl Flight {
         let clock = date
             .and_hms_opt(row.sched_dep_time / 100, row.sched_dep_time % 100, 0)
             .with_context(|| format!("flights.csv: row {} has no valid departure time", row_idx + 2))?;
-        let id = format!("{}{}-{date}-{:04}-{row_idx}", row.carrier, row.flight, row.sched_dep_time);
-        Ok(Self { departs: airport_time(clock), date, id, row })
+        let id = format!(
+            "{}{}-{date}-{:04}-{row_idx}",
+            row.carrier, row.flight, row.sched_dep_time
+        );
+        Ok(Self {
+            departs: airport_time(clock),
+            date,
+            id,
+            row,
+        })
     }
 
     fn request(&self) -> Value {
@@ -101,7 +109,10 @@ impl Flight {
         let late = self.late()?;
         let minutes = self.row.dep_delay.unwrap_or(0.0) + self.row.air_time.unwrap_or(0.0) + TAXI_MINUTES;
         let at = self.departs + (minutes.max(1.0) * MINUTE as f64) as Micros;
-        Some((at, json!({ "decision_id": self.id, "event": "arrived", "value": late, "event_time": at })))
+        Some((
+            at,
+            json!({ "decision_id": self.id, "event": "arrived", "value": late, "event_time": at }),
+        ))
     }
 }
 
@@ -115,7 +126,10 @@ pub async fn run(args: &FlightsDemoArguments, output: &Output) -> anyhow::Result
 
     let mut months: BTreeMap<(i32, u32), Vec<&Flight>> = BTreeMap::new();
     for flight in &flights {
-        months.entry((flight.date.year(), flight.date.month())).or_default().push(flight);
+        months
+            .entry((flight.date.year(), flight.date.month()))
+            .or_default()
+            .push(flight);
     }
     let mut scored: Vec<(&Flight, Answer)> = Vec::with_capacity(flights.len());
     let mut in_the_air: BTreeMap<(Micros, &str), Value> = BTreeMap::new();
@@ -130,7 +144,10 @@ pub async fn run(args: &FlightsDemoArguments, output: &Output) -> anyhow::Result
         for day in departures.chunk_by(|a, b| a.date == b.date) {
             report_arrivals(&stage, &mut in_the_air, day[0].departs).await?;
             stage.set_time(day[0].departs);
-            let answers = stage.client.decide_all(day.iter().map(|flight| flight.request()).collect()).await?;
+            let answers = stage
+                .client
+                .decide_all(day.iter().map(|flight| flight.request()).collect())
+                .await?;
             for (flight, answer) in day.iter().zip(answers) {
                 if let Some((at, report)) = flight.arrival() {
                     in_the_air.insert((at, &flight.id), report);
@@ -138,7 +155,13 @@ pub async fn run(args: &FlightsDemoArguments, output: &Output) -> anyhow::Result
                 scored.push((flight, answer));
             }
         }
-        eprintln!("{}-{:02}     {} departures, {}", month.0, month.1, departures.len(), stage.live_model().await?);
+        eprintln!(
+            "{}-{:02}     {} departures, {}",
+            month.0,
+            month.1,
+            departures.len(),
+            stage.live_model().await?
+        );
     }
     report_arrivals(&stage, &mut in_the_air, Micros::MAX).await?;
 
@@ -157,7 +180,11 @@ pub async fn run(args: &FlightsDemoArguments, output: &Output) -> anyhow::Result
     println!("figure vectors_found_again {n_found} rows");
     println!("figure vectors_scored {n_scored} rows");
     anyhow::ensure!(n_scored > 0, "no flight was scored");
-    anyhow::ensure!(n_found == n_scored, "{} served vectors are not in the training set", n_scored - n_found);
+    anyhow::ensure!(
+        n_found == n_scored,
+        "{} served vectors are not in the training set",
+        n_scored - n_found
+    );
     stage.end(args.keep).await
 }
 
@@ -166,7 +193,12 @@ fn read_flights(file: &Path) -> anyhow::Result<Vec<Flight>> {
     let mut reader = csv::Reader::from_path(file).with_context(|| format!("cannot read {}", file.display()))?;
     let rows = reader.deserialize::<FlightRow>().enumerate();
     let mut flights = rows
-        .map(|(idx, row)| Flight::new(idx, row.with_context(|| format!("{}: row {}", file.display(), idx + 2))?))
+        .map(|(idx, row)| {
+            Flight::new(
+                idx,
+                row.with_context(|| format!("{}: row {}", file.display(), idx + 2))?,
+            )
+        })
         .collect::<anyhow::Result<Vec<_>>>()?;
     flights.sort_by(|a, b| (a.departs, &a.id).cmp(&(b.departs, &b.id)));
     Ok(flights)
@@ -197,7 +229,11 @@ async fn import_weather(stage: &Stage, file: &Path) -> anyhow::Result<()> {
 }
 
 /// Reports what arrived until `now`.
-async fn report_arrivals(stage: &Stage, in_the_air: &mut BTreeMap<(Micros, &str), Value>, now: Micros) -> anyhow::Result<()> {
+async fn report_arrivals(
+    stage: &Stage,
+    in_the_air: &mut BTreeMap<(Micros, &str), Value>,
+    now: Micros,
+) -> anyhow::Result<()> {
     let still_flying = in_the_air.split_off(&(now, ""));
     let landed = std::mem::replace(in_the_air, still_flying);
     if landed.is_empty() {
@@ -210,11 +246,15 @@ async fn report_arrivals(stage: &Stage, in_the_air: &mut BTreeMap<(Micros, &str)
 /// AUC of the served scores over the flights that departed after four fifths of all that arrived. The same cut as an
 /// offline chronological split makes.
 fn auc_of_last_fifth(scored: &[(&Flight, Answer)]) -> anyhow::Result<f64> {
-    let arrived: Vec<(&Flight, &Answer, bool)> =
-        scored.iter().filter_map(|(flight, answer)| Some((*flight, answer, flight.late()?))).collect();
+    let arrived: Vec<(&Flight, &Answer, bool)> = scored
+        .iter()
+        .filter_map(|(flight, answer)| Some((*flight, answer, flight.late()?)))
+        .collect();
     let cut = arrived.len() * 4 / 5;
     let served = arrived[cut..].iter().map(|(flight, answer, late)| {
-        let score = answer.score().with_context(|| format!("{} was served without a model", flight.id))?;
+        let score = answer
+            .score()
+            .with_context(|| format!("{} was served without a model", flight.id))?;
         Ok(Example::new(score, *late))
     });
     let served = served.collect::<anyhow::Result<Vec<_>>>()?;
@@ -225,12 +265,17 @@ fn auc_of_last_fifth(scored: &[(&Flight, Answer)]) -> anyhow::Result<f64> {
 /// outcome).
 async fn find_vectors_again(stage: &Stage, as_of: Micros) -> anyhow::Result<(usize, usize)> {
     let outcome = stage.train(as_of).await?;
-    let training_set = outcome.training_set_id.context("the last training built no training set")?;
+    let training_set = outcome
+        .training_set_id
+        .context("the last training built no training set")?;
     let (ctx, _) = session(&stage.lake, &Pins::default()).await?;
     let trained = ctx
         .sql("SELECT * FROM training_rows WHERE training_set_id = $training_set_id")
         .await?
-        .with_param_values(vec![("training_set_id", datafusion::scalar::ScalarValue::from(training_set.as_str()))])?
+        .with_param_values(vec![(
+            "training_set_id",
+            datafusion::scalar::ScalarValue::from(training_set.as_str()),
+        )])?
         .collect()
         .await?;
     let mut trained_on: BTreeMap<String, Vec<NamedValue>> = BTreeMap::new();
@@ -239,8 +284,16 @@ async fn find_vectors_again(stage: &Stage, as_of: Micros) -> anyhow::Result<(usi
             trained_on.insert(row.decision_id.to_string(), row.features);
         }
     }
-    let decided = ctx.sql(&format!("SELECT * FROM {}", TableName::Decisions.sql_name())).await?.collect().await?;
-    let observed = ctx.sql("SELECT DISTINCT decision_id FROM outcomes").await?.collect().await?;
+    let decided = ctx
+        .sql(&format!("SELECT * FROM {}", TableName::Decisions.sql_name()))
+        .await?
+        .collect()
+        .await?;
+    let observed = ctx
+        .sql("SELECT DISTINCT decision_id FROM outcomes")
+        .await?
+        .collect()
+        .await?;
     let mut with_outcome = BTreeSet::new();
     for batch in &observed {
         let ids = cast(batch.column(0), &DataType::Utf8)?;
@@ -254,7 +307,11 @@ async fn find_vectors_again(stage: &Stage, as_of: Micros) -> anyhow::Result<(usi
                 continue;
             }
             n_scored += 1;
-            n_found += usize::from(trained_on.get(&id).is_some_and(|row| same_bits(row, &decision.features)));
+            n_found += usize::from(
+                trained_on
+                    .get(&id)
+                    .is_some_and(|row| same_bits(row, &decision.features)),
+            );
         }
     }
     Ok((n_found, n_scored))

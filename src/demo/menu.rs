@@ -52,19 +52,36 @@ const QUESTIONS: [(&str, &str); 3] = [
 /// Runs the demo and prints how much of the gap between default and oracle was closed.
 pub async fn run(args: &MenuDemoArguments, output: &Output) -> anyhow::Result<()> {
     anyhow::ensure!(args.days >= 5, "--days {}: the figure needs at least 5 days", args.days);
-    anyhow::ensure!(args.visits >= 100, "--visits {}: a day needs at least 100 visits", args.visits);
+    anyhow::ensure!(
+        args.visits >= 100,
+        "--visits {}: a day needs at least 100 visits",
+        args.visits
+    );
     let started = Instant::now();
     let blueprint = with_schedule(EXAMPLE_BLUEPRINT)?;
     let stage = Stage::set_up(&args.folder, &blueprint, args.seed, FIRST_DAY).await?;
-    let cron = stage.blueprint.schedule.train.clone().context("the demo's blueprint has no schedule")?;
+    let cron = stage
+        .blueprint
+        .schedule
+        .train
+        .clone()
+        .context("the demo's blueprint has no schedule")?;
     let mut world = MenuWorld::new(args.seed);
     let mut days = Vec::new();
 
-    eprintln!("a simulated restaurant app: {} dishes, {} visits a day, retrained at 03:00", DISHES.len(), args.visits);
+    eprintln!(
+        "a simulated restaurant app: {} dishes, {} visits a day, retrained at 03:00",
+        DISHES.len(),
+        args.visits
+    );
     for day_idx in 0..args.days {
         let day_start = FIRST_DAY + i64::from(day_idx) * DAY;
         // Nothing is logged before the first morning, so the first night has nothing to train on.
-        let night = if day_idx == 0 { Vec::new() } else { due_times(&cron, day_start, day_start + MORNING)? };
+        let night = if day_idx == 0 {
+            Vec::new()
+        } else {
+            due_times(&cron, day_start, day_start + MORNING)?
+        };
         for due in night {
             let outcome = stage.train(due).await?;
             eprintln!("  03:00 training: {}", in_short(&outcome.detail));
@@ -79,7 +96,10 @@ pub async fn run(args: &MenuDemoArguments, output: &Output) -> anyhow::Result<()
     let plot_file = args.folder.join("reward.svg");
     plot::reward_by_day(&plot_file, &days)?;
     for (title, query) in QUESTIONS {
-        output.say(&format!("\n{title}\n  lakeloop --home {} sql \"{query}\"", args.folder.display()))?;
+        output.say(&format!(
+            "\n{title}\n  lakeloop --home {} sql \"{query}\"",
+            args.folder.display()
+        ))?;
         let (ctx, _) = session(&stage.lake, &Pins::default()).await?;
         answer(&ctx, query, output).await?;
     }
@@ -106,7 +126,9 @@ pub async fn run(args: &MenuDemoArguments, output: &Output) -> anyhow::Result<()
 fn with_schedule(blueprint: &str) -> anyhow::Result<String> {
     let mut table: toml::Table = blueprint.parse().context("the example blueprint does not parse")?;
     let schedule = table.entry("schedule").or_insert_with(|| toml::Table::new().into());
-    let schedule = schedule.as_table_mut().context("the example blueprint's schedule is no table")?;
+    let schedule = schedule
+        .as_table_mut()
+        .context("the example blueprint's schedule is no table")?;
     schedule.insert("train".into(), NIGHTLY.into());
     schedule.insert("trials".into(), TRIALS.into());
     Ok(table.to_string())
@@ -126,7 +148,10 @@ async fn live_through(stage: &Stage, world: &mut MenuWorld, day_start: Micros, n
     stage.set_time(day_start + MORNING);
     let answers = stage.client.decide_all(requests.collect()).await?;
 
-    let shown: Vec<&str> = answers.iter().map(|answer| answer.action.as_deref().unwrap_or_default()).collect();
+    let shown: Vec<&str> = answers
+        .iter()
+        .map(|answer| answer.action.as_deref().unwrap_or_default())
+        .collect();
     let orders: Vec<Value> = visits
         .iter()
         .zip(&shown)

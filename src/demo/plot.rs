@@ -50,7 +50,11 @@ pub fn reward_by_day(file: &Path, days: &[Day]) -> anyhow::Result<()> {
         .draw()
         .map_err(|e| failed(&e))?;
     for (name, color, read) in series {
-        let points: Vec<(f64, f64)> = days.iter().enumerate().map(|(idx, day)| (idx as f64 + 1.0, read(day))).collect();
+        let points: Vec<(f64, f64)> = days
+            .iter()
+            .enumerate()
+            .map(|(idx, day)| (idx as f64 + 1.0, read(day)))
+            .collect();
         chart
             .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(3)))
             .map_err(|e| failed(&e))?

@@ -60,7 +60,15 @@ impl Stage {
         let server = lakeloop_server::start(&settings, lake.clone(), Arc::clone(&now)).await?;
         let client = Client::new(server.addr())?;
         let jobs = JobContext::new(lake.clone(), settings, now);
-        Ok(Self { client, lake, blueprint: declared, folder: folder.to_owned(), clock, server, jobs })
+        Ok(Self {
+            client,
+            lake,
+            blueprint: declared,
+            folder: folder.to_owned(),
+            clock,
+            server,
+            jobs,
+        })
     }
 
     /// Lets the world's time pass.
@@ -83,14 +91,22 @@ impl Stage {
         let live = models.iter().find(|model| model.stage == ModelStage::Live);
         Ok(live.map_or_else(
             || "no model yet".to_owned(),
-            |model| format!("model {} ({} {:.4})", model.version, model.metrics.metric, model.metrics.value),
+            |model| {
+                format!(
+                    "model {} ({} {:.4})",
+                    model.version, model.metrics.metric, model.metrics.value
+                )
+            },
         ))
     }
 
     async fn wait_for_live_model(&self) -> anyhow::Result<()> {
         let name: &StrategyName = &self.blueprint.name;
         let models = registry::list(&self.lake, Some(name)).await?;
-        let live = models.iter().find(|model| model.stage == ModelStage::Live).map(|model| u64::from(model.version.0));
+        let live = models
+            .iter()
+            .find(|model| model.stage == ModelStage::Live)
+            .map(|model| u64::from(model.version.0));
         for _ in 0..SWAP_POLLS {
             if self.client.model_version(name.as_str()).await? == live {
                 return Ok(());
@@ -103,7 +119,11 @@ impl Stage {
     /// Stops the server, or leaves it up until Ctrl-C.
     pub async fn end(self, keep: bool) -> anyhow::Result<()> {
         if keep {
-            eprintln!("serving on http://{} from {}; Ctrl-C stops", self.server.addr(), self.folder.display());
+            eprintln!(
+                "serving on http://{} from {}; Ctrl-C stops",
+                self.server.addr(),
+                self.folder.display()
+            );
             tokio::signal::ctrl_c().await?;
         }
         self.server.shutdown().await?;
@@ -123,6 +143,9 @@ fn make_anew(folder: &Path) -> anyhow::Result<()> {
         folder.display()
     );
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::write(folder.join(MARKER), "Made by `lakeloop demo`, which removes this folder at its next run.\n")?;
+    fs::write(
+        folder.join(MARKER),
+        "Made by `lakeloop demo`, which removes this folder at its next run.\n",
+    )?;
     Ok(())
 }

@@ -23,7 +23,9 @@ pub struct Home {
 impl Home {
     /// Lays out settings and blueprints.
     pub fn new(settings: &str, blueprints: &[(&str, &str)]) -> Self {
-        let home = Self { folder: tempfile::tempdir().unwrap() };
+        let home = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         fs::create_dir_all(home.path().join("blueprints")).unwrap();
         fs::write(home.path().join("lakeloop.toml"), settings).unwrap();
         for (name, text) in blueprints {
@@ -43,18 +45,27 @@ impl Home {
     }
 
     pub async fn lake(&self) -> Lake {
-        Lake::open(self.path().join("lake").to_str().unwrap(), HashMap::new()).await.unwrap()
+        Lake::open(self.path().join("lake").to_str().unwrap(), HashMap::new())
+            .await
+            .unwrap()
     }
 
     /// Runs `lakeloop` in this home.
     pub fn run(&self, args: &[&str]) -> Ran {
         let output = self.command(args).output().unwrap();
-        Ran { what: args.join(" "), output }
+        Ran {
+            what: args.join(" "),
+            output,
+        }
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lakeloop"));
-        command.arg("--home").arg(self.path()).args(args).env_remove("LAKELOOP_HOME");
+        command
+            .arg("--home")
+            .arg(self.path())
+            .args(args)
+            .env_remove("LAKELOOP_HOME");
         command
     }
 }
@@ -76,15 +87,33 @@ impl Ran {
 
     /// Asserts that it worked; gives what it printed.
     pub fn success(&self) -> String {
-        assert!(self.output.status.success(), "`lakeloop {}`: {}{}", self.what, self.stdout(), self.stderr());
+        assert!(
+            self.output.status.success(),
+            "`lakeloop {}`: {}{}",
+            self.what,
+            self.stdout(),
+            self.stderr()
+        );
         self.stdout()
     }
 
     /// Asserts that it failed with this exit code and said all of this on standard error.
     pub fn fails(&self, code: i32, said: &[&str]) {
-        assert_eq!(self.output.status.code(), Some(code), "`lakeloop {}`: {}{}", self.what, self.stdout(), self.stderr());
+        assert_eq!(
+            self.output.status.code(),
+            Some(code),
+            "`lakeloop {}`: {}{}",
+            self.what,
+            self.stdout(),
+            self.stderr()
+        );
         for words in said {
-            assert!(self.stderr().contains(words), "`lakeloop {}` should say «{words}»: {}", self.what, self.stderr());
+            assert!(
+                self.stderr().contains(words),
+                "`lakeloop {}` should say «{words}»: {}",
+                self.what,
+                self.stderr()
+            );
         }
     }
 }
@@ -105,12 +134,26 @@ impl Served {
     pub fn start_with(home: &Home, args: &[&str]) -> Self {
         let mut all = vec!["serve"];
         all.extend(args);
-        let mut child = home.command(&all).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = home
+            .command(&all)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let base = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
-        assert!(base.starts_with("http://"), "`lakeloop serve` said «{line}» instead of where it listens");
-        Self { child, base, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        assert!(
+            base.starts_with("http://"),
+            "`lakeloop serve` said «{line}» instead of where it listens"
+        );
+        Self {
+            child,
+            base,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        }
     }
 
     pub fn base(&self) -> String {
@@ -123,10 +166,16 @@ impl Served {
     }
 
     pub async fn post_text(&self, path: &str, body: &str) -> (u16, Value) {
-        let request = self.http.post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        let request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .header("content-type", "application/json");
         let answer = request.body(body.to_owned()).send().await.unwrap();
         let status = answer.status().as_u16();
-        (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or(Value::Null))
+        (
+            status,
+            serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or(Value::Null),
+        )
     }
 
     pub async fn flush(&self) {
@@ -142,7 +191,10 @@ impl Served {
 
     /// SIGTERM, and waits for the drain.
     pub fn stop(mut self) {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let asked = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(asked.success());
         let status = self.child.wait().unwrap();
         assert!(status.success(), "`lakeloop serve` ended with {status}");

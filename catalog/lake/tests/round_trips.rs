@@ -266,7 +266,7 @@ prop_compose! {
     fn any_training_row()(
         ids in (any_token(), any_token()),
         event_time in any_instant(),
-        split in proptest::sample::select(vec![Split::Train, Split::Validation]),
+        split in proptest::sample::select(vec![Split::Train, Split::Gap, Split::Validation]),
         action in proptest::option::of(any_text()),
         propensity in any_number(),
         label in proptest::option::of(any_number()),

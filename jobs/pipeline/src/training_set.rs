@@ -43,6 +43,11 @@ impl TrainingData {
         0..self.split.n_train
     }
 
+    /// The positions of the rows between the two: written down, used for neither.
+    pub fn gap(&self) -> Range<usize> {
+        self.split.n_train..self.split.validation_from
+    }
+
     /// The rows validated on.
     pub fn validation(&self) -> Range<usize> {
         self.split.validation_from..self.rows.len()
@@ -166,7 +171,11 @@ async fn write(
     as_of: Micros,
     window_start: Option<Micros>,
 ) -> Result<(), PipelineError> {
-    let parts = [(Split::Train, data.train()), (Split::Validation, data.validation())];
+    let parts = [
+        (Split::Train, data.train()),
+        (Split::Gap, data.gap()),
+        (Split::Validation, data.validation()),
+    ];
     let batches = parts.map(|(split, range)| stamped(data, split, range));
     let batches = batches.into_iter().collect::<Result<Vec<_>, PipelineError>>()?;
     append_once(&ctx.lake, &TableName::TrainingRows, &data.id, batches).await?;

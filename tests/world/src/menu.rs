@@ -10,7 +10,18 @@ use rand_chacha::ChaCha8Rng;
 
 /// The dishes, in the order of the blueprint; the first is its default.
 pub const DISHES: [&str; 12] = [
-    "ramen", "tacos", "pizza", "sushi", "curry", "salad", "burger", "pho", "falafel", "paella", "dumplings", "steak",
+    "ramen",
+    "tacos",
+    "pizza",
+    "sushi",
+    "curry",
+    "salad",
+    "burger",
+    "pho",
+    "falafel",
+    "paella",
+    "dumplings",
+    "steak",
 ];
 
 const CITIES: [&str; 5] = ["austin", "berlin", "lisbon", "osaka", "pune"];
@@ -33,22 +44,29 @@ struct Taste {
 }
 
 const fn taste(spice: f64, price: f64, vegetarian: bool, peak_hour: f64, peak_age: f64, home_city: usize) -> Taste {
-    Taste { spice, price, vegetarian, peak_hour, peak_age, home_city }
+    Taste {
+        spice,
+        price,
+        vegetarian,
+        peak_hour,
+        peak_age,
+        home_city,
+    }
 }
 
 const TASTES: [Taste; 12] = [
-    taste(4.0, 14.0, false, 19.0, 30.0, 3),  // ramen
-    taste(7.0, 10.0, false, 13.0, 25.0, 0),  // tacos
-    taste(1.0, 12.0, true, 20.0, 22.0, 1),   // pizza
-    taste(2.0, 26.0, false, 19.0, 40.0, 3),  // sushi
-    taste(9.0, 13.0, true, 20.0, 38.0, 4),   // curry
-    taste(0.0, 11.0, true, 12.0, 45.0, 2),   // salad
-    taste(2.0, 11.0, false, 13.0, 20.0, 0),  // burger
-    taste(5.0, 12.0, false, 12.0, 33.0, 1),  // pho
-    taste(4.0, 9.0, true, 13.0, 28.0, 1),    // falafel
-    taste(3.0, 24.0, false, 20.0, 52.0, 2),  // paella
-    taste(6.0, 10.0, true, 18.0, 27.0, 4),   // dumplings
-    taste(1.0, 34.0, false, 20.0, 55.0, 0),  // steak
+    taste(4.0, 14.0, false, 19.0, 30.0, 3), // ramen
+    taste(7.0, 10.0, false, 13.0, 25.0, 0), // tacos
+    taste(1.0, 12.0, true, 20.0, 22.0, 1),  // pizza
+    taste(2.0, 26.0, false, 19.0, 40.0, 3), // sushi
+    taste(9.0, 13.0, true, 20.0, 38.0, 4),  // curry
+    taste(0.0, 11.0, true, 12.0, 45.0, 2),  // salad
+    taste(2.0, 11.0, false, 13.0, 20.0, 0), // burger
+    taste(5.0, 12.0, false, 12.0, 33.0, 1), // pho
+    taste(4.0, 9.0, true, 13.0, 28.0, 1),   // falafel
+    taste(3.0, 24.0, false, 20.0, 52.0, 2), // paella
+    taste(6.0, 10.0, true, 18.0, 27.0, 4),  // dumplings
+    taste(1.0, 34.0, false, 20.0, 55.0, 0), // steak
 ];
 
 struct User {
@@ -76,7 +94,10 @@ pub struct Visit {
 impl Visit {
     /// True when the visitor orders if this dish is on show; false for a dish that is not on the menu.
     pub fn orders(&self, dish: &str) -> bool {
-        DISHES.iter().position(|known| *known == dish).is_some_and(|idx| self.luck < self.probabilities[idx])
+        DISHES
+            .iter()
+            .position(|known| *known == dish)
+            .is_some_and(|idx| self.luck < self.probabilities[idx])
     }
 
     /// The dish that the oracle shows.
@@ -114,7 +135,9 @@ impl MenuWorld {
         let rng = &mut self.visits;
         let user_idx = rng.random_range(0..self.users.len());
         let user = &self.users[user_idx];
-        let hour = *[8.0, 11.0, 12.0, 13.0, 15.0, 18.0, 19.0, 20.0, 22.0].choose(rng).unwrap_or(&12.0);
+        let hour = *[8.0, 11.0, 12.0, 13.0, 15.0, 18.0, 19.0, 20.0, 22.0]
+            .choose(rng)
+            .unwrap_or(&12.0);
         let mut context = serde_json::json!({
             "age": user.age,
             "hour": hour,
@@ -131,7 +154,12 @@ impl MenuWorld {
         for (probability, taste) in probabilities.iter_mut().zip(&TASTES) {
             *probability = order_probability(user, taste, hour);
         }
-        Visit { unit: format!("user-{user_idx}"), context, probabilities, luck: rng.random() }
+        Visit {
+            unit: format!("user-{user_idx}"),
+            context,
+            probabilities,
+            luck: rng.random(),
+        }
     }
 }
 
@@ -141,7 +169,11 @@ fn near(x: f64, peak: f64, width: f64) -> f64 {
 }
 
 fn order_probability(user: &User, taste: &Taste, hour: f64) -> f64 {
-    let diet = if user.vegetarian && !taste.vegetarian { 0.05 } else { 1.0 };
+    let diet = if user.vegetarian && !taste.vegetarian {
+        0.05
+    } else {
+        1.0
+    };
     let purse = if taste.price <= user.budget { 1.0 } else { 0.25 };
     let spice = 0.15 + 0.85 * near(user.spice, taste.spice, 3.0);
     let age = 0.5 + 0.5 * near(user.age, taste.peak_age, 18.0);
@@ -171,8 +203,14 @@ mod tests {
     #[test]
     fn there_is_something_to_learn() {
         let (default, random, oracle) = rates(7, 20_000);
-        assert!(oracle > default + 0.2, "default {default:.3}, random {random:.3}, oracle {oracle:.3}");
-        assert!(oracle > random + 0.2, "default {default:.3}, random {random:.3}, oracle {oracle:.3}");
+        assert!(
+            oracle > default + 0.2,
+            "default {default:.3}, random {random:.3}, oracle {oracle:.3}"
+        );
+        assert!(
+            oracle > random + 0.2,
+            "default {default:.3}, random {random:.3}, oracle {oracle:.3}"
+        );
     }
 
     #[test]
@@ -190,7 +228,12 @@ mod tests {
         for _ in 0..1_000 {
             let visit = world.next_visit();
             let best = DISHES.iter().position(|dish| *dish == visit.best_dish()).unwrap();
-            assert!(visit.probabilities.iter().all(|p| *p <= visit.probabilities[best] && (0.02..=0.9).contains(p)));
+            assert!(
+                visit
+                    .probabilities
+                    .iter()
+                    .all(|p| *p <= visit.probabilities[best] && (0.02..=0.9).contains(p))
+            );
         }
     }
 }

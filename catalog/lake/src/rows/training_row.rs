@@ -12,6 +12,8 @@ use crate::{LakeError, TableName};
 pub enum Split {
     /// To fit on.
     Train,
+    /// Neither: between the two in time, its window was still open at the split.
+    Gap,
     /// To choose and judge by.
     Validation,
 }
@@ -21,13 +23,14 @@ impl Split {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Train => "train",
+            Self::Gap => "gap",
             Self::Validation => "validation",
         }
     }
 
     /// The split that a word stands for.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Train, Self::Validation]
+        [Self::Train, Self::Gap, Self::Validation]
             .into_iter()
             .find(|split| split.as_str() == word)
     }
