@@ -13,9 +13,9 @@
 //!
 //! Histories are weighed by their bytes and loaded anew once they are older than the `refresh` setting.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use lakeloop_config::FeatureSettings;
@@ -32,6 +32,9 @@ use crate::telemetry::{Lookup, Telemetry};
 
 /// Loads from the lake that may run at once.
 const MAX_LOADS: usize = 64;
+
+/// A view that failed is not asked again for this long, so that a view without a table costs no load for each decision.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Where the entity of a view comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +120,8 @@ pub(crate) struct FeatureStore {
     /// Loads run here and not on the threads that answer requests.
     runtime: Handle,
     telemetry: Arc<Telemetry>,
-    /// Views whose last load failed, so that one cause is logged once.
-    failing: Arc<Mutex<HashSet<FeatureViewName>>>,
+    /// Views whose last load failed, and when: one cause is logged once.
+    failing: Arc<Mutex<HashMap<FeatureViewName, Instant>>>,
 }
 
 impl FeatureStore {
@@ -192,6 +195,13 @@ impl FeatureStore {
     }
 
     async fn load(&self, view: &View, entity: &str, key: String) -> (Lookup, Option<Arc<FeatureHistory>>) {
+        if self
+            .failing()
+            .get(&view.name)
+            .is_some_and(|failed| failed.elapsed() < RETRY_AFTER)
+        {
+            return (Lookup::Failed, None);
+        }
         let Ok(permit) = Arc::clone(&self.loads).try_acquire_owned() else {
             return (Lookup::TimedOut, None);
         };
@@ -225,13 +235,21 @@ impl FeatureStore {
 
     /// Logs when a view begins to fail and when it works again.
     fn log_change(&self, view: &FeatureViewName, error: Option<&SqlError>) {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failing = self.failing();
         match error {
-            Some(error) if failing.insert(view.clone()) => {
+            Some(error) => {
+                if failing.insert(view.clone(), Instant::now()).is_some() {
+                    return;
+                }
                 tracing::error!(%view, cause = %Chain(error), "a feature view cannot be read; its values are missing");
             }
-            None if failing.remove(view) => tracing::info!(%view, "the feature view can be read again"),
-            _ => {}
+            None if failing.remove(view).is_some() => tracing::info!(%view, "the feature view can be read again"),
+            None => {}
         }
+    }
+
+    /// A panic elsewhere cannot leave the map half changed, so a poisoned lock is as good as any.
+    fn failing(&self) -> MutexGuard<'_, HashMap<FeatureViewName, Instant>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

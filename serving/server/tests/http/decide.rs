@@ -317,7 +317,7 @@ async fn what_is_in_force_can_be_listed() {
     let dish = &list["strategies"][0];
     assert_eq!(dish["decision"]["kind"], "choose");
     assert_eq!(
-        dish["context"][1],
+        dish["context"][2],
         json!({"name": "vegetarian", "type": FeatureType::Boolean, "missing_allowed": true})
     );
     assert_eq!(dish["applied_at"], "2026-03-01T12:00:00.000000Z");

@@ -1,9 +1,10 @@
 //! What was acknowledged is in the lake once, also when the server dies at a bad moment.
 
 use std::fs;
+use std::io;
 use std::sync::Arc;
 
-use lakeloop_journal::{Journal, JournalOptions};
+use lakeloop_journal::{Journal, JournalOptions, Operation};
 
 use crate::support::{DISH, Home, Site};
 
@@ -47,10 +48,13 @@ async fn a_segment_that_reached_the_lake_before_the_kill_is_not_written_again() 
     let site = home.start_with(&[DISH]).await;
     let first = site.post("/v1/decide", ASK).await;
     site.ok("/v1/observe", REPORT).await;
-    // The journal as it was before the flush, the lake as it is after: killed between commit and release.
-    home.killed();
-    site.server.flush().await.unwrap();
+    // Both journals fail to release what the lake has taken, and then the process dies.
+    for _ in 0..2 {
+        home.disk.fail_after(Operation::Remove, 0, io::ErrorKind::Other);
+    }
+    assert!(site.server.flush().await.is_err());
     assert_eq!(n_rows(&site).await, (1, 1));
+    home.killed();
 
     let site = home.start().await;
     site.server.flush().await.unwrap();
@@ -151,7 +155,7 @@ async fn records_that_were_set_aside_are_taken_once_they_can_be_read() {
     let site = home.start_with(&[DISH]).await;
     site.ok("/v1/decide", ASK).await;
     home.killed();
-    site.server.shutdown().await.unwrap();
+    drop(site);
     let journal = open_journal(&home, "decisions");
     let payload = journal.read(journal.sealed()[0]).unwrap().remove(0);
     drop(journal);

@@ -141,7 +141,7 @@ impl Home {
 /// Puts a blueprint in force.
 pub async fn apply(lake: &Lake, text: &str) {
     let parsed = parse_blueprint("test.toml", text).unwrap();
-    blueprints::apply(lake, parsed.blueprint, parsed.version, &parsed.source, NOON)
+    let _ = blueprints::apply(lake, parsed.blueprint, parsed.version, &parsed.source, NOON)
         .await
         .unwrap();
 }
@@ -152,6 +152,12 @@ pub struct Site {
     pub lake: Lake,
     pub base: String,
     pub client: Client,
+}
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.server.fmt(f)
+    }
 }
 
 /// An answer: status, headers that matter, body.
