@@ -36,10 +36,12 @@ fn refuse_changes(plan: &LogicalPlan) -> Result<(), SqlError> {
 fn what(refusal: &str) -> String {
     let name = refusal.rsplit_once(": ").map_or(refusal, |(_, name)| name);
     let mut words = String::new();
+    let mut last_is_lower = false;
     for letter in name.chars() {
-        if letter.is_ascii_uppercase() && words.ends_with(|last: char| last.is_ascii_lowercase()) {
+        if last_is_lower && letter.is_ascii_uppercase() {
             words.push(' ');
         }
+        last_is_lower = letter.is_ascii_lowercase();
         words.push(letter.to_ascii_uppercase());
     }
     words
