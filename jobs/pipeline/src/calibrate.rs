@@ -42,7 +42,7 @@ fn fit(raw: &[f64], labels: &[f64]) -> Option<Calibration> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use lakeloop_config::parse_blueprint;

@@ -208,3 +208,132 @@ fn area_under_curve(target: &LearningTarget, scores: &[f64], labels: &[f64]) -> 
         .map(|(score, label)| Example::new(*score, *label != 0.0));
     auc(&examples.collect::<Vec<_>>())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::promote::{Verdict, judge};
+    use crate::rows::TrainingRows;
+    use crate::simulated::{LATE, Row, applied, late, training_data, training_rows};
+    use lakeloop_domain::FeatureValue;
+    use rand::RngExt as _;
+    use std::sync::Arc;
+
+    fn fit_rows(text: &str, rows: impl Fn(&AppliedBlueprint) -> TrainingRows) -> Result<Fitted, PipelineError> {
+        let applied = applied(text);
+        let data = training_data(&applied, rows(&applied));
+        let clock: Clock = Arc::new(|| 0);
+        let work = Work {
+            applied: &applied,
+            data: &data,
+            live: None,
+            seed: 1,
+            max_threads: 2,
+            clock: &clock,
+        };
+        fit(&work, |_, _, _| ControlFlow::Continue(()))
+    }
+
+    /// How far a search on labels that depend on nothing beats a constant, in standard errors.
+    fn null_gain(n_rows: usize, n_trials: u32, seed: u64) -> Facts {
+        let text = LATE.replace("trials = 3", &format!("trials = {n_trials}"));
+        let fitted = fit_rows(&text, |applied| {
+            training_rows(applied, n_rows, seed, |rng| Row {
+                label: f64::from(u8::from(rng.random_bool(0.35))),
+                ..late(rng)
+            })
+        });
+        fitted.unwrap().winner.unwrap().facts
+    }
+
+    /// Each model that goes live here is a false positive.
+    #[test]
+    fn of_searches_on_labels_without_signal_hardly_any_puts_a_model_live() {
+        let went_live = (0..40).filter(|seed| matches!(judge(&null_gain(600, 3, *seed)), Verdict::GoLive { .. }));
+        let n_live = went_live.count();
+        assert!(n_live <= 2, "{n_live} of 40 went live");
+    }
+
+    #[test]
+    #[ignore = "a measurement"]
+    #[allow(clippy::print_stdout)]
+    fn null_distribution_of_the_gain_over_a_constant() {
+        for (n_rows, n_trials) in [(600, 1), (600, 3), (600, 12), (2_000, 3), (2_000, 12)] {
+            let mut gains: Vec<f64> = (0..200)
+                .filter_map(|seed| null_gain(n_rows, n_trials, seed).over_constant)
+                .map(|gain| {
+                    if gain.standard_error > 0.0 {
+                        gain.mean / gain.standard_error
+                    } else {
+                        0.0
+                    }
+                })
+                .collect();
+            gains.sort_by(f64::total_cmp);
+            let at = |share: f64| gains[(gains.len() as f64 * share) as usize];
+            println!(
+                "{n_rows} rows, {n_trials} trials: median {:.2}, 90 % {:.2}, 95 % {:.2}, 97.5 % {:.2}, 99 % {:.2}",
+                at(0.5),
+                at(0.9),
+                at(0.95),
+                at(0.975),
+                at(0.99),
+            );
+        }
+    }
+
+    #[test]
+    fn progress_is_told_before_the_first_trial_and_after_each() {
+        let applied = applied(LATE);
+        let data = training_data(&applied, training_rows(&applied, 300, 1, late));
+        let clock: Clock = Arc::new(|| 0);
+        let work = Work {
+            applied: &applied,
+            data: &data,
+            live: None,
+            seed: 1,
+            max_threads: 2,
+            clock: &clock,
+        };
+        let mut told = Vec::new();
+        let fitted = fit(&work, |n_done, n_trials, best| {
+            told.push((n_done, n_trials, best.is_some()));
+            ControlFlow::Continue(())
+        });
+        assert_eq!(told, [(0, 3, false), (1, 3, true), (2, 3, true), (3, 3, true)]);
+        assert!(fitted.unwrap().winner.is_some());
+        let stopped = fit(&work, |n_done, _, _| {
+            if n_done == 1 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert!(matches!(stopped, Err(PipelineError::Stopped)));
+    }
+
+    #[test]
+    fn columns_without_a_single_value_do_no_harm() {
+        let fitted = fit_rows(LATE, |applied| {
+            training_rows(applied, 600, 1, |rng| {
+                let mut row = late(rng);
+                for (name, value) in &mut row.values {
+                    if ["city", "noise"].contains(name) {
+                        *value = FeatureValue::Missing;
+                    }
+                }
+                row
+            })
+        });
+        let winner = fitted.unwrap().winner.unwrap();
+        let city = winner
+            .encoding
+            .columns
+            .iter()
+            .find(|column| column.name == "city")
+            .unwrap();
+        assert!(city.vocabulary.is_empty());
+        assert!(winner.value < winner.baseline.unwrap());
+    }
+}

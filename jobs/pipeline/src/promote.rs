@@ -17,9 +17,12 @@ use lakeloop_lake::{Lake, LakeError};
 use crate::loss::Gain;
 
 /// A model must beat the constant by this many standard errors. The search has picked the best of its trials and
-/// rounds on the same rows, which shifts the null distribution upwards: over 60 simulated searches of 8 trials on
-/// shuffled labels (1,000 rows, 7 features) the gain in standard errors had a median of 0.9 and a maximum of 1.94.
-const STANDARD_ERRORS_OVER_CONSTANT: f64 = 2.0;
+/// rounds on the same rows, which shifts the null distribution upwards. Over 200 searches on labels that depend on
+/// nothing, in each of five settings (600 and 2,000 rows, 1 to 12 trials), the 97.5th percentile of the gain was 1.75
+/// to 2.48 standard errors, so that at most about one search in forty passes; at 2 it was between one in twenty and one in
+/// ten in the worst setting (600 rows, 12 trials).
+/// `null_distribution_of_the_gain_over_a_constant` in `fit.rs` measures it again.
+const STANDARD_ERRORS_OVER_CONSTANT: f64 = 2.5;
 
 /// A model that loses to the live one by more than this many standard errors stays. Narrower than the bound above:
 /// keeping the live one costs nothing, and the new one alone was picked on these very rows.
@@ -137,9 +140,9 @@ mod tests {
         let live = ModelVersion(3);
         let rival = |mean, standard_error| Some((live, gain(mean, standard_error, 100)));
         for (over_constant, over_live, goes_live) in [
-            // No live model: beyond two standard errors of the constant, or not.
-            (Some(gain(0.021, 0.01, 100)), None, true),
-            (Some(gain(0.020, 0.01, 100)), None, false),
+            // No live model: beyond two and a half standard errors of the constant, or not.
+            (Some(gain(0.026, 0.01, 100)), None, true),
+            (Some(gain(0.024, 0.01, 100)), None, false),
             (Some(gain(-0.5, 0.01, 100)), None, false),
             (Some(gain(0.5, 0.0, 100)), None, true),
             (Some(gain(0.0, 0.0, 100)), None, false),

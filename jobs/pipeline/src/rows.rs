@@ -135,3 +135,43 @@ fn entries(map: &MapArray, row_idx: usize) -> std::ops::Range<usize> {
     // Offsets of a valid map array are never negative.
     offsets[row_idx] as usize..offsets[row_idx + 1] as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulated::{LATE, Row, applied, training_rows};
+
+    #[test]
+    fn features_come_back_as_they_were_served_whatever_the_map_they_are_kept_in() {
+        let applied = applied(LATE);
+        let served = vec![
+            ("x", FeatureValue::Number(-0.0)),
+            ("noise", FeatureValue::Missing),
+            ("sunny", FeatureValue::Boolean(true)),
+            ("city", FeatureValue::Category("Oslo".into())),
+        ];
+        let blank = ["x", "noise", "sunny", "city"]
+            .map(|name| (name, FeatureValue::Missing))
+            .to_vec();
+        let mut left = vec![blank.clone(), served.clone()];
+        let rows = training_rows(&applied, 2, 1, |_| Row {
+            values: left.pop().unwrap_or_default(),
+            action: Some("no".into()),
+            label: 1.0,
+        });
+        let layout = FeatureLayout::new(&applied.blueprint);
+        let mut features = layout.blank();
+        for (row_idx, expected) in [served, blank].iter().enumerate() {
+            rows.read_features(row_idx, &layout, &mut features);
+            for (name, value) in expected {
+                let found = features
+                    .iter()
+                    .find(|feature| &*feature.name == *name)
+                    .map(|feature| &feature.value);
+                assert_eq!(found, Some(value), "{name} of row {row_idx}");
+            }
+        }
+        assert_eq!((rows.len(), rows.action(0), rows.label(1)), (2, Some("no"), Some(1.0)));
+        assert_eq!(rows.event_times(), [0, 1]);
+    }
+}

@@ -52,7 +52,7 @@ pub(crate) async fn train(
     let report = Reporter { ctx, strategy };
     report.stage(Stage::BuildingTrainingSet);
     let data = match build(ctx, &applied, run, as_of).await? {
-        Built::Ready(data) => Arc::new(data),
+        Built::Ready(data) => data,
         Built::TooLittle(missing) => {
             return Ok(Done {
                 state: RunState::Skipped,

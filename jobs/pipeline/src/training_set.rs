@@ -57,7 +57,7 @@ impl TrainingData {
 /// What came of building a training set.
 pub(crate) enum Built {
     /// It can be fitted on, and is in the lake.
-    Ready(TrainingData),
+    Ready(Arc<TrainingData>),
     /// Something is missing; this sentence says what.
     TooLittle(String),
 }
@@ -100,7 +100,7 @@ pub(crate) async fn build(
         // Compaction may have been at the same files; the next run tries again.
         tracing::warn!(strategy = %blueprint.name, %error, "the rows of older training sets stay for now");
     }
-    Ok(Built::Ready(data))
+    Ok(Built::Ready(Arc::new(data)))
 }
 
 /// The split and the labels of rows that can be fitted on; `None` when they cannot.
@@ -189,7 +189,7 @@ async fn write(
         as_of,
         window_start,
         table_versions: data.table_versions.clone(),
-        n_rows: (data.train().len() + data.validation().len()) as u64,
+        n_rows: data.rows.len() as u64,
         n_train_rows: data.train().len() as u64,
         n_validation_rows: data.validation().len() as u64,
         split_at: Some(data.split.split_at),

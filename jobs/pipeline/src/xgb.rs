@@ -295,8 +295,7 @@ mod tests {
         let labelled = |rows, labels| LabelledMatrix { rows, labels };
         let train = labelled(&train, &labels[..n_train]);
         let trainer = Trainer::new(train, labelled(&validation, &labels[n_train..]), &options).unwrap();
-        let fit = trainer.fit(&parameters).unwrap();
-        fit
+        trainer.fit(&parameters).unwrap()
     }
 
     fn predict_one(fit: &Fit, value: f32) -> f32 {

@@ -4,12 +4,14 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use lakeloop_domain::{Choice, FeatureValue, JobKind, ModelStage, ModelVersion, RunState};
 use lakeloop_lake::job_runs::{self, Claim};
 use lakeloop_lake::registry::{self, NewModel};
-use lakeloop_pipeline::{PipelineError, RunEnd, Scheduler, run_job, scheduled_jobs};
+use lakeloop_pipeline::{JobContext, PipelineError, Progress, RunEnd, Scheduler, Stage, run_job, scheduled_jobs};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use support::{Case, Home, MINUTE, START, apply, yes_no};
@@ -74,6 +76,54 @@ async fn a_run_that_another_process_holds_is_left_to_it_until_its_lease_ends() {
     let outcome = home.train(closed + 11 * MINUTE).await.unwrap();
     assert_eq!(outcome.end, RunEnd::Ran(RunState::Succeeded), "{}", outcome.detail);
     assert_eq!(states(&home).await, ["abandoned", "succeeded"]);
+}
+
+/// The trials wait at the clock until another process has taken the run over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_was_taken_over_meanwhile_registers_nothing() {
+    let home = Home::new(COIN, "").await;
+    let closed = home.live_through(600, 1, toss).await;
+    let taken = Arc::new((Mutex::new(false), Condvar::new()));
+    let (is_taken, n_calls) = (Arc::clone(&taken), AtomicUsize::new(0));
+    // The first two calls are for the claim and the training set; trials come after.
+    let clock = move || {
+        if n_calls.fetch_add(1, Ordering::Relaxed) >= 2 {
+            let guard = is_taken.0.lock().unwrap();
+            drop(is_taken.1.wait_while(guard, |taken| !*taken).unwrap());
+        }
+        closed
+    };
+    let jobs = JobContext::new(home.lake.clone(), (*home.jobs.settings).clone(), Arc::new(clock));
+    let mut progress = jobs.watch();
+    let strategy = home.strategy().clone();
+    let running = tokio::spawn(async move { run_job(&jobs, JobKind::Train, Some(&strategy), Some(closed)).await });
+    let searching = |progress: &Option<Progress>| progress.as_ref().is_some_and(|p| p.stage == Stage::Searching);
+    drop(progress.wait_for(searching).await.unwrap());
+
+    let (later, lease) = (closed + 60 * MINUTE, Duration::from_secs(600));
+    let claim = job_runs::claim(
+        &home.lake,
+        JobKind::Train,
+        Some(home.strategy()),
+        "other/7",
+        later,
+        lease,
+    )
+    .await;
+    assert!(matches!(claim.unwrap(), Claim::Started(_)));
+    *taken.0.lock().unwrap() = true;
+    taken.1.notify_all();
+
+    let error = running.await.unwrap().unwrap_err();
+    assert!(matches!(error, PipelineError::Lost { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("is abandoned by now (its lease ran out; taken over by"),
+        "{error}"
+    );
+    assert!(registry::list(&home.lake, None).await.unwrap().is_empty());
+    assert_eq!(states(&home).await, ["abandoned", "running"]);
 }
 
 #[tokio::test]

@@ -128,11 +128,14 @@ async fn validation_rows_are_later_than_every_train_row_and_its_window() {
         ))
         .await;
     // The two-minute windows of one row, at one decision a minute, were open at the split.
-    assert_eq!(found, ["train|799|false|true", "validation|200|true|false"]);
+    assert_eq!(
+        found,
+        ["gap|1|false|false", "train|799|false|true", "validation|200|true|false"]
+    );
     let kept = home
         .ask("SELECT n_rows, n_train_rows, n_validation_rows, label_mean > 0.2 FROM training_sets")
         .await;
-    assert_eq!(kept, ["999|799|200|true"]);
+    assert_eq!(kept, ["1000|799|200|true"]);
 }
 
 #[tokio::test]
