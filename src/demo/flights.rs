@@ -24,6 +24,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::Answer;
+use super::figure;
 use super::menu::in_short;
 use super::stage::Stage;
 use crate::arguments::FlightsDemoArguments;
@@ -176,9 +177,9 @@ pub async fn run(args: &FlightsDemoArguments, output: &Output) -> anyhow::Result
         scored.iter().filter(|(flight, _)| flight.late().is_some()).count(),
         started.elapsed().as_secs_f64()
     ))?;
-    println!("figure served_auc {served_auc:.4} auc");
-    println!("figure vectors_found_again {n_found} rows");
-    println!("figure vectors_scored {n_scored} rows");
+    figure("served_auc", format_args!("{served_auc:.4}"), "auc")?;
+    figure("vectors_found_again", n_found, "rows")?;
+    figure("vectors_scored", n_scored, "rows")?;
     anyhow::ensure!(n_scored > 0, "no flight was scored");
     anyhow::ensure!(
         n_found == n_scored,

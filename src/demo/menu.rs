@@ -10,6 +10,7 @@ use lakeloop_sql::{Pins, session};
 use lakeloop_world::{DISHES, MenuWorld, Visit};
 use serde_json::{Value, json};
 
+use super::figure;
 use super::plot::{self, Day};
 use super::stage::Stage;
 use crate::arguments::MenuDemoArguments;
@@ -118,7 +119,7 @@ pub async fn run(args: &MenuDemoArguments, output: &Output) -> anyhow::Result<()
         plot_file.display(),
         started.elapsed().as_secs_f64(),
     ))?;
-    println!("figure gap_closed {closed:.1} %");
+    figure("gap_closed", format_args!("{closed:.1}"), "%")?;
     stage.end(args.keep).await
 }
 

@@ -13,8 +13,15 @@ mod plot;
 
 mod stage;
 
+use std::io::Write;
+
 use crate::arguments::{DemoArguments, DemoCommand};
 use crate::output::Output;
+
+/// Prints a figure where a script can read it.
+fn figure(name: &str, value: impl std::fmt::Display, unit: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "figure {name} {value} {unit}")
+}
 
 /// Runs the demo that was asked for.
 pub async fn run(args: &DemoArguments, output: &Output) -> anyhow::Result<()> {

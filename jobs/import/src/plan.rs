@@ -21,6 +21,7 @@ pub(crate) struct Plan {
     target: Arc<PlanTarget>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one of it at a time")]
 #[derive(Debug)]
 enum PlanTarget {
     Features(FeatureMapping),

@@ -39,6 +39,7 @@ pub(crate) struct SourceColumn {
 pub(crate) struct ColumnIdx(pub(crate) usize);
 
 /// Where the rows go.
+#[allow(clippy::large_enum_variant, reason = "there is one of it at a time")]
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {

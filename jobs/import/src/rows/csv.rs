@@ -56,7 +56,7 @@ impl CsvRows {
     pub(super) fn next(&mut self) -> Result<Option<Line>, ImportError> {
         let Some(line) = self.read()? else { return Ok(None) };
         if self.record.len() != self.n_fields {
-            let found = format!("{} fields", self.record.len());
+            let found = format!("{} field(s)", self.record.len());
             return Ok(Some((
                 line,
                 Err(no_row(line, found, format!("{}, as the header has", self.n_fields))),
