@@ -267,6 +267,7 @@ fn misfits(file: &str, mapping: &DecisionMapping, blueprint: &Blueprint) -> Vec<
         );
         problems.push(outcome.place.problem(file, message));
     }
+    problems.sort_by_key(|problem| (problem.line, problem.column));
     problems
 }
 

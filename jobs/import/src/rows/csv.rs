@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 
 use super::{Cell, Line, Wanted, cannot_read, no_row};
-use crate::ImportError;
+use crate::{BadRow, ImportError};
 
 pub(super) struct CsvRows {
     file: PathBuf,
@@ -56,11 +56,7 @@ impl CsvRows {
     pub(super) fn next(&mut self) -> Result<Option<Line>, ImportError> {
         let Some(line) = self.read()? else { return Ok(None) };
         if self.record.len() != self.n_fields {
-            let found = format!("{} field(s)", self.record.len());
-            return Ok(Some((
-                line,
-                Err(no_row(line, found, format!("{}, as the header has", self.n_fields))),
-            )));
+            return Ok(Some((line, Err(self.misfit(line)))));
         }
         let cells = self
             .positions
@@ -76,6 +72,25 @@ impl CsvRows {
         Ok(Some((line, cells.collect())))
     }
 
+    /// What is wrong with a record of another length than the header's. A quote that is never closed takes every line
+    /// after it into one field, so the lines are told.
+    fn misfit(&self, line: u64) -> BadRow {
+        let mut found = format!("{} field(s)", self.record.len());
+        let n_more = self.n_line_feeds();
+        if n_more > 0 {
+            found.push_str(&format!(
+                " over {} lines, perhaps after a quote that is not closed",
+                n_more + 1
+            ));
+        }
+        no_row(line, found, format!("{}, as the header has", self.n_fields))
+    }
+
+    /// The line feeds within the fields of the record.
+    fn n_line_feeds(&self) -> u64 {
+        self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64
+    }
+
     /// Reads the next record that is no blank line; answers with the line on which it begins.
     fn read(&mut self) -> Result<Option<u64>, ImportError> {
         loop {
@@ -87,7 +102,7 @@ impl CsvRows {
             }
         }
         let end = self.reader.position();
-        let n_inner = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let n_inner = self.n_line_feeds();
         let n_ending = u64::from(self.open_end != Some(end.byte()));
         let line = end.line() - n_inner - n_ending;
         self.drop_carriage_return();

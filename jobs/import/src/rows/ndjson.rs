@@ -74,7 +74,7 @@ impl NdJsonRows {
         let mut object = parsed.map_err(|error| {
             let found = match error.classify() {
                 serde_json::error::Category::Data => "other JSON".to_owned(),
-                _ => format!("broken JSON at column {}", error.column()),
+                _ => format!("broken JSON near character {}", error.column()),
             };
             no_row(self.line, found, "a JSON object on one line")
         })?;

@@ -213,6 +213,18 @@ async fn a_bad_line_of_csv_is_told_by_where_it_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quote_that_is_not_closed_is_told_with_the_lines_it_takes() {
+    let world = World::new().await;
+    let rows = "place,at,t,d,s\nA,2017-01-01T05:00:00Z,1,,\n\"B,2017-01-01T05:00:00Z,1,,\nC,2017-01-01T05:00:00Z,1,,";
+    let report = world.import(&world.file("w.csv", rows), MAPPING).await.unwrap();
+    assert_eq!(
+        shown(&report),
+        ["3: found 1 field(s) over 2 lines, perhaps after a quote that is not closed, expected 5, as the header has"]
+    );
+    assert_eq!(report.rows_read, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_line_of_ndjson_is_told_by_its_number() {
     let world = World::new().await;
     let lines = [
@@ -232,12 +244,12 @@ async fn a_bad_line_of_ndjson_is_told_by_its_number() {
     assert_eq!(
         shown(&report),
         [
-            "2: found broken JSON at column 61, expected a JSON object on one line",
+            "2: found broken JSON near character 60, expected a JSON object on one line",
             "4: found other JSON, expected a JSON object on one line",
             "5: place: found a list, expected a text",
             "6: at: found 1483246800, expected a timestamp or an RFC 3339 time; give the mapping { column = …, unit = \"s\" } for this column",
             "7: t: found \"1e999\", expected a finite number",
-            "8: found broken JSON at column 1, expected a JSON object on one line",
+            "8: found broken JSON near character 1, expected a JSON object on one line",
         ]
     );
     assert_eq!(world.lines(&view("weather"), "SELECT sky FROM t").await, ["5"]);

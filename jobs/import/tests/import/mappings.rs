@@ -194,8 +194,8 @@ async fn a_mapping_must_fit_the_blueprint_in_force() {
         refusal(&world, &unfit).await.lines().collect::<Vec<_>>(),
         [
             "mapping.toml:7:9: value: strategy `lunch` chooses an action; write action = \"column\" in place of value",
-            "mapping.toml:10:8: context.agee: the blueprint of `lunch` has no such field; it has age, vegetarian, city",
             "mapping.toml:9:1: context: the blueprint of `lunch` requires `age`; write age = \"a column of numbers\"",
+            "mapping.toml:10:8: context.agee: the blueprint of `lunch` has no such field; it has age, city, vegetarian",
             "mapping.toml:14:9: outcome.event: the blueprint of `lunch` learns from \"ordered\"; write that",
         ]
     );
