@@ -3,6 +3,8 @@
 -- parameters: none
 -- columns:    strategy, day, action, n_decisions, n_units, n_exploit, n_explore, n_no_model, n_fallback, n_imported,
 --             mean_propensity
+--
+-- Repeats are found by comparing neighbours in the order of ids; training_labels.sql says why.
 WITH received AS (
     SELECT
         strategy,
@@ -11,7 +13,11 @@ WITH received AS (
         action,
         reason,
         propensity,
-        ROW_NUMBER() OVER (PARTITION BY strategy, decision_id ORDER BY received_at, event_time) AS reception
+        decision_id,
+        LAG(decision_id) OVER (
+            PARTITION BY strategy, right(decision_id, 1)
+            ORDER BY decision_id, received_at, event_time
+        ) AS previous_id
     FROM decisions
 )
 SELECT
@@ -27,6 +33,6 @@ SELECT
     COUNT(CASE WHEN reason = 'imported' THEN 1 END) AS n_imported,
     AVG(propensity) AS mean_propensity
 FROM received
-WHERE reception = 1
+WHERE previous_id IS DISTINCT FROM decision_id
 GROUP BY strategy, CAST(date_trunc('day', event_time) AS DATE), action
 ORDER BY strategy, day, action

@@ -7,6 +7,8 @@
 --             $as_of timestamp: only windows that had closed by then
 -- columns:    action, n_decisions, n_with_outcome, outcome_rate, total_value, mean_value (over the decisions with an
 --             outcome; NULL when there are none), mean_propensity
+--
+-- Repeats are found by comparing neighbours in the order of ids; training_labels.sql says why.
 WITH closed AS (
     SELECT
         decision_id,
@@ -14,7 +16,10 @@ WITH closed AS (
         unit,
         action,
         propensity,
-        ROW_NUMBER() OVER (PARTITION BY decision_id ORDER BY received_at, event_time) AS reception
+        LAG(decision_id) OVER (
+            PARTITION BY right(decision_id, 1)
+            ORDER BY decision_id, received_at, event_time
+        ) AS previous_id
     FROM decisions
     WHERE strategy = $strategy
         AND event_time <= arrow_cast($as_of, 'Timestamp(Microsecond, Some("UTC"))')
@@ -23,7 +28,7 @@ WITH closed AS (
 decided AS (
     SELECT decision_id, event_time, unit, action, propensity
     FROM closed
-    WHERE reception = 1
+    WHERE previous_id IS DISTINCT FROM decision_id
 ),
 reported AS (
     SELECT
@@ -34,14 +39,17 @@ reported AS (
         event,
         value,
         event_time,
-        ROW_NUMBER() OVER (PARTITION BY outcome_id ORDER BY received_at, event_time, value) AS reception
+        LAG(outcome_id) OVER (
+            PARTITION BY right(outcome_id, 1)
+            ORDER BY outcome_id, received_at, event_time, event, decision_id, unit, value
+        ) AS previous_id
     FROM outcomes
     WHERE event_time <= $as_of
 ),
 counted AS (
     SELECT decision_id, strategy, unit, value, event_time
     FROM reported
-    WHERE reception = 1 AND event = $event AND value IS NOT NULL
+    WHERE (previous_id IS DISTINCT FROM outcome_id) AND event = $event AND value IS NOT NULL
 ),
 matched AS (
     SELECT decided.decision_id, counted.value

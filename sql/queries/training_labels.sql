@@ -1,7 +1,7 @@
 -- purpose:    What a strategy learns from: each decision whose attribution window has closed, its features as they were
 --             logged, and the label that its outcomes add up to.
 -- grain:      One row a decision_id. Of repeated decisions, and of repeated reports of one outcome, the one received
---             first counts.
+--             first counts, among those within the bounds of time.
 -- parameters: $strategy text
 --             $event text: the outcome's event
 --             $outcome_type text: yes_no, number or category
@@ -14,7 +14,9 @@
 -- columns:    decision_id, event_time, unit, action, propensity, label (for categories the position in $classes),
 --             label_category, numeric, categorical; ordered by event_time, decision_id
 --
--- The bounds compare the bare event_time, so that a table's file statistics skip files.
+-- The bounds compare the bare event_time, so that a table's file statistics skip files. Repeats are found by comparing
+-- neighbours in the order of ids, within a few parts (the last character of the id) rather than one window an id: a
+-- window with a million partitions costs more than the rest of the query. Aggregates that were not asked for fold away.
 WITH closed AS (
     SELECT
         decision_id,
@@ -24,7 +26,10 @@ WITH closed AS (
         propensity,
         numeric,
         categorical,
-        ROW_NUMBER() OVER (PARTITION BY decision_id ORDER BY received_at, event_time) AS reception
+        LAG(decision_id) OVER (
+            PARTITION BY right(decision_id, 1)
+            ORDER BY decision_id, received_at, event_time
+        ) AS previous_id
     FROM decisions
     WHERE strategy = $strategy
         AND event_time <= arrow_cast($as_of, 'Timestamp(Microsecond, Some("UTC"))')
@@ -34,7 +39,7 @@ WITH closed AS (
 decided AS (
     SELECT decision_id, event_time, unit, action, propensity, numeric, categorical
     FROM closed
-    WHERE reception = 1
+    WHERE previous_id IS DISTINCT FROM decision_id
 ),
 reported AS (
     SELECT
@@ -46,7 +51,10 @@ reported AS (
         value,
         category,
         event_time,
-        ROW_NUMBER() OVER (PARTITION BY outcome_id ORDER BY received_at, event_time, value, category) AS reception
+        LAG(outcome_id) OVER (
+            PARTITION BY right(outcome_id, 1)
+            ORDER BY outcome_id, received_at, event_time, event, decision_id, unit, value, category
+        ) AS previous_id
     FROM outcomes
     WHERE event_time <= $as_of
         AND ($window_start IS NULL OR event_time >= $window_start)
@@ -54,7 +62,7 @@ reported AS (
 counted AS (
     SELECT outcome_id, decision_id, strategy, unit, value, category, event_time
     FROM reported
-    WHERE reception = 1
+    WHERE (previous_id IS DISTINCT FROM outcome_id)
         AND event = $event
         AND CASE
             WHEN $outcome_type = 'category' THEN array_has($classes, category)
@@ -79,44 +87,42 @@ matched AS (
     WHERE counted.decision_id IS NULL
         AND counted.strategy = $strategy
 ),
--- Running totals in the order of the events: the last row of a decision holds its totals, and sums do not depend on
--- the order in which rows happen to be read.
+-- The sum of floats depends on their order; a running sum in the order of the events does not depend on how rows
+-- happen to be read. Its last value is the sum.
 running AS (
     SELECT
         decision_id,
-        ROW_NUMBER() OVER so_far AS n_outcomes,
-        SUM(value) OVER so_far AS total,
-        MIN(value) OVER so_far AS smallest,
-        MAX(value) OVER so_far AS largest,
-        MAX(CASE WHEN value <> 0 THEN 1.0 ELSE 0.0 END) OVER so_far AS any_value,
-        FIRST_VALUE(value) OVER so_far AS earliest,
-        value AS latest,
-        FIRST_VALUE(category) OVER so_far AS earliest_category,
-        category AS latest_category,
-        LEAD(outcome_id) OVER (PARTITION BY decision_id ORDER BY event_time, outcome_id) IS NULL AS is_last
+        outcome_id,
+        event_time,
+        value,
+        category,
+        SUM(value) OVER (
+            PARTITION BY decision_id
+            ORDER BY event_time, outcome_id
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS total
     FROM matched
-    WINDOW so_far AS (
-        PARTITION BY decision_id
-        ORDER BY event_time, outcome_id
-        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    )
 ),
 aggregated AS (
     SELECT
         decision_id,
-        CASE $aggregation
-            WHEN 'any' THEN any_value
-            WHEN 'sum' THEN total
-            WHEN 'mean' THEN total / n_outcomes
-            WHEN 'count' THEN CAST(n_outcomes AS DOUBLE)
-            WHEN 'first' THEN earliest
-            WHEN 'last' THEN latest
-            WHEN 'min' THEN smallest
-            WHEN 'max' THEN largest
+        CASE
+            WHEN $aggregation = 'any' THEN MAX(CASE WHEN value <> 0 THEN 1.0 ELSE 0.0 END)
+            WHEN $aggregation = 'sum' THEN FIRST_VALUE(total ORDER BY event_time DESC, outcome_id DESC)
+            WHEN $aggregation = 'mean' THEN FIRST_VALUE(total ORDER BY event_time DESC, outcome_id DESC) / COUNT(*)
+            WHEN $aggregation = 'count' THEN CAST(COUNT(*) AS DOUBLE)
+            WHEN $aggregation = 'first' THEN FIRST_VALUE(value ORDER BY event_time, outcome_id)
+            WHEN $aggregation = 'last' THEN FIRST_VALUE(value ORDER BY event_time DESC, outcome_id DESC)
+            WHEN $aggregation = 'min' THEN MIN(value)
+            WHEN $aggregation = 'max' THEN MAX(value)
         END AS aggregate,
-        CASE $aggregation WHEN 'first' THEN earliest_category ELSE latest_category END AS category
+        CASE
+            WHEN $outcome_type <> 'category' THEN NULL
+            WHEN $aggregation = 'first' THEN FIRST_VALUE(category ORDER BY event_time, outcome_id)
+            WHEN $aggregation = 'last' THEN FIRST_VALUE(category ORDER BY event_time DESC, outcome_id DESC)
+        END AS category
     FROM running
-    WHERE is_last
+    GROUP BY decision_id
 ),
 labelled AS (
     SELECT
@@ -125,9 +131,9 @@ labelled AS (
         decided.unit,
         decided.action,
         decided.propensity,
-        CASE $outcome_type
-            WHEN 'category' THEN CAST(array_position($classes, aggregated.category) - 1 AS DOUBLE)
-            WHEN 'yes_no' THEN CASE COALESCE(aggregated.aggregate, $absent) WHEN 0 THEN 0.0 ELSE 1.0 END
+        CASE
+            WHEN $outcome_type = 'category' THEN CAST(array_position($classes, aggregated.category) - 1 AS DOUBLE)
+            WHEN $outcome_type = 'yes_no' THEN CASE COALESCE(aggregated.aggregate, $absent) WHEN 0 THEN 0.0 ELSE 1.0 END
             ELSE COALESCE(aggregated.aggregate, $absent)
         END AS label,
         CASE WHEN $outcome_type = 'category' THEN aggregated.category END AS label_category,
