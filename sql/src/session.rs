@@ -74,11 +74,9 @@ async fn open(lake: &Lake, name: TableName, pins: &Pins) -> Result<Option<(Table
 
 /// A session with the lake's catalog and its two schemas, but no table.
 pub(crate) fn empty_session() -> Result<SessionContext, DataFusionError> {
-    let mut config = SessionConfig::new()
+    let config = SessionConfig::new()
         .with_information_schema(true)
         .with_default_catalog_and_schema(CATALOG, SCHEMA);
-    // Columns come in the types that the tables declare.
-    config.options_mut().execution.parquet.schema_force_view_types = false;
     let ctx = SessionContext::new_with_config(config);
     if let Some(catalog) = ctx.catalog(CATALOG) {
         catalog.register_schema(FEATURES, Arc::new(MemorySchemaProvider::new()))?;

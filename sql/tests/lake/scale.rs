@@ -5,8 +5,7 @@
 use std::time::Instant;
 
 use lakeloop_domain::{OutcomeRecord, OutcomeValue, UnitId};
-use lakeloop_lake::TableName;
-use lakeloop_sql::{Pins, session, training_rows};
+use lakeloop_sql::{Pins, feature_history, session, training_rows};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -68,8 +67,19 @@ async fn a_million_decisions() {
         home.decide(&decisions).await;
         home.observe(&outcomes).await;
     }
-    let (ctx, versions) = session(&home.lake, &Pins::default()).await.unwrap();
-    println!("outcomes: version {:?}", versions.0.get(&TableName::Outcomes));
+    let (ctx, _) = session(&home.lake, &Pins::default()).await.unwrap();
+    let view = weather(None);
+    for attempt in ["first", "second"] {
+        let begun = Instant::now();
+        let history = feature_history(&home.lake, &view.name, "station7", &view.columns)
+            .await
+            .unwrap();
+        println!(
+            "{} of 2400 rows of a view, {attempt} time: {:.1} ms",
+            history.rows.len(),
+            begun.elapsed().as_secs_f64() * 1e3
+        );
+    }
     let until = at(10_000_000);
     for (what, features) in [
         ("labels and logged features", vec![]),
