@@ -29,12 +29,9 @@ pub fn settings(home: &Path) -> anyhow::Result<Settings> {
 
 /// Opens the lake that the settings name.
 pub async fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
-    Lake::open(
-        &settings.lake.location,
-        settings.lake.options.clone().into_iter().collect(),
-    )
-    .await
-    .with_context(|| format!("cannot open the lake at {}", settings.lake.location))
+    Lake::open(&settings.lake.location, settings.lake.options.clone())
+        .await
+        .with_context(|| format!("cannot open the lake at {}", settings.lake.location))
 }
 
 /// The current time.

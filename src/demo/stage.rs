@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lakeloop_config::{Settings, parse_blueprint};
-use lakeloop_domain::{Blueprint, JobKind, Micros, ModelStage, StrategyName};
+use lakeloop_domain::{Blueprint, JobKind, Micros, ModelRecord};
 use lakeloop_lake::{Lake, blueprints, registry};
 use lakeloop_pipeline::{JobContext, RunOutcome, run_job};
 use lakeloop_server::Server;
@@ -87,8 +87,7 @@ impl Stage {
 
     /// The version and validation metric of the live model, in words.
     pub async fn live_model(&self) -> anyhow::Result<String> {
-        let models = registry::list(&self.lake, Some(&self.blueprint.name)).await?;
-        let live = models.iter().find(|model| model.stage == ModelStage::Live);
+        let live = self.registered_live().await?;
         Ok(live.map_or_else(
             || "no model yet".to_owned(),
             |model| {
@@ -100,13 +99,15 @@ impl Stage {
         ))
     }
 
+    /// The model that is live by the registry, which the server may not have picked up yet.
+    async fn registered_live(&self) -> anyhow::Result<Option<ModelRecord>> {
+        let live = registry::live(&self.lake).await?;
+        Ok(live.into_iter().find(|model| model.strategy == self.blueprint.name))
+    }
+
     async fn wait_for_live_model(&self) -> anyhow::Result<()> {
-        let name: &StrategyName = &self.blueprint.name;
-        let models = registry::list(&self.lake, Some(name)).await?;
-        let live = models
-            .iter()
-            .find(|model| model.stage == ModelStage::Live)
-            .map(|model| u64::from(model.version.0));
+        let name = &self.blueprint.name;
+        let live = self.registered_live().await?.map(|model| u64::from(model.version.0));
         for _ in 0..SWAP_POLLS {
             if self.client.model_version(name.as_str()).await? == live {
                 return Ok(());

@@ -19,11 +19,11 @@ use datafusion::prelude::SessionConfig;
 use deltalake::DeltaTable;
 use deltalake::kernel::{Action, Add, LogicalFileView};
 use deltalake::protocol::DeltaOperation;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 
 use crate::conform::{Extra, conform};
 use crate::lake::signed;
-use crate::log::{Change, MAX_ATTEMPTS, location};
+use crate::log::{Change, MAX_ATTEMPTS};
 use crate::{Lake, LakeError, TableName, files, scan};
 
 /// Files are merged up to this size: large enough that a table of years has few files, small enough to be rewritten
@@ -197,14 +197,7 @@ fn n_records(add: &Add) -> Option<usize> {
 
 /// The files of the table, each with its size and its earliest instant.
 async fn data_files(name: &TableName, state: &DeltaTable) -> Result<Vec<DataFile>, LakeError> {
-    let failed = |source| LakeError::storage("list the data files", location(state), source);
-    let log_store = state.log_store();
-    let snapshot = state.snapshot().map_err(failed)?.snapshot();
-    let views: Vec<_> = snapshot
-        .file_views(log_store.as_ref(), None)
-        .try_collect()
-        .await
-        .map_err(failed)?;
+    let views = scan::file_views(state).await?;
     Ok(views
         .into_iter()
         .map(|view| DataFile {
@@ -276,6 +269,7 @@ mod tests {
 
     use super::*;
     use crate::rows::{Split, TrainingRow, training_rows_from_batch, training_rows_to_batch};
+    use futures::TryStreamExt as _;
 
     #[test]
     fn neighbours_are_merged_up_to_the_target() {

@@ -24,7 +24,7 @@ use datafusion::logical_expr::{Expr, ident, lit};
 use deltalake::DeltaTable;
 use deltalake::kernel::Action;
 use deltalake::protocol::DeltaOperation;
-use futures::{TryStreamExt as _, stream};
+use futures::stream;
 use lakeloop_domain::{
     Calibration, Encoding, LearningTarget, Micros, ModelMetrics, ModelRecord, ModelStage, ModelVersion, Provenance,
     StageMove, StrategyName,
@@ -32,7 +32,7 @@ use lakeloop_domain::{
 
 use crate::append::appending;
 use crate::conform::{Extra, conform};
-use crate::log::{Change, MAX_ATTEMPTS, location};
+use crate::log::{Change, MAX_ATTEMPTS};
 use crate::rows::{models_from_batch, models_to_batch};
 use crate::{Lake, LakeError, TableName, files, scan};
 
@@ -287,14 +287,7 @@ async fn read_files(state: &DeltaTable, files: &HashSet<&str>) -> Result<Vec<Rec
 
 /// What removes the files, whose URLs are given, from the table.
 async fn removals(state: &DeltaTable, files: &HashSet<&str>) -> Result<Vec<Action>, LakeError> {
-    let failed = |source| LakeError::storage("list the data files", location(state), source);
-    let log_store = state.log_store();
-    let snapshot = state.snapshot().map_err(failed)?.snapshot();
-    let views: Vec<_> = snapshot
-        .file_views(log_store.as_ref(), None)
-        .try_collect()
-        .await
-        .map_err(failed)?;
+    let views = scan::file_views(state).await?;
     let removed: Vec<Action> = views
         .iter()
         .filter(|view| files.iter().any(|url| url.ends_with(&format!("/{}", view.path()))))

@@ -7,6 +7,8 @@ use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionConfig;
 use deltalake::DeltaTable;
+use deltalake::kernel::LogicalFileView;
+use futures::TryStreamExt as _;
 
 use crate::conform::{Extra, conform};
 use crate::log::location;
@@ -54,4 +56,13 @@ pub(crate) fn columns_of(name: &TableName, table: &DeltaTable) -> Result<SchemaR
         .snapshot()
         .map_err(|source| LakeError::storage("read the columns", location(table), source))?;
     Ok(state.snapshot().arrow_schema())
+}
+
+/// The data files of the table at the version that was read, with their statistics.
+pub(crate) async fn file_views(table: &DeltaTable) -> Result<Vec<LogicalFileView>, LakeError> {
+    let failed = |source| LakeError::storage("list the data files", location(table), source);
+    let log_store = table.log_store();
+    let snapshot = table.snapshot().map_err(failed)?.snapshot();
+    let views = snapshot.file_views(log_store.as_ref(), None);
+    views.try_collect().await.map_err(failed)
 }
