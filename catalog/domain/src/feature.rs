@@ -44,15 +44,40 @@ pub enum FeatureValue {
 impl FeatureValue {
     /// The value as a number: booleans are 1 and 0; `None` for categories and missing values.
     pub fn as_number(&self) -> Option<f64> {
+        ValueRef::from(self).as_number()
+    }
+
+    /// True when the value may stand in a feature of this type; a missing value always may.
+    pub fn fits(&self, feature_type: FeatureType) -> bool {
+        ValueRef::from(self).fits(feature_type)
+    }
+}
+
+/// A feature's value, borrowed from wherever it is kept: a request, a journal, a [`FeatureValue`]. It means the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ValueRef<'a> {
+    /// Nothing is known.
+    Missing,
+    /// A finite number.
+    Number(f64),
+    /// True or false.
+    Boolean(bool),
+    /// The text of a category.
+    Category(&'a str),
+}
+
+impl ValueRef<'_> {
+    /// The value as a number: booleans are 1 and 0; `None` for categories and missing values.
+    pub fn as_number(self) -> Option<f64> {
         match self {
-            Self::Number(number) => Some(*number),
-            Self::Boolean(boolean) => Some(f64::from(u8::from(*boolean))),
+            Self::Number(number) => Some(number),
+            Self::Boolean(boolean) => Some(f64::from(u8::from(boolean))),
             Self::Missing | Self::Category(_) => None,
         }
     }
 
     /// True when the value may stand in a feature of this type; a missing value always may.
-    pub fn fits(&self, feature_type: FeatureType) -> bool {
+    pub fn fits(self, feature_type: FeatureType) -> bool {
         matches!(
             (self, feature_type),
             (Self::Missing, _)
@@ -60,6 +85,28 @@ impl FeatureValue {
                 | (Self::Boolean(_), FeatureType::Boolean)
                 | (Self::Category(_), FeatureType::Category)
         )
+    }
+}
+
+impl<'a> From<&'a FeatureValue> for ValueRef<'a> {
+    fn from(value: &'a FeatureValue) -> Self {
+        match value {
+            FeatureValue::Missing => Self::Missing,
+            FeatureValue::Number(number) => Self::Number(*number),
+            FeatureValue::Boolean(boolean) => Self::Boolean(*boolean),
+            FeatureValue::Category(text) => Self::Category(text),
+        }
+    }
+}
+
+impl From<ValueRef<'_>> for FeatureValue {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Missing => Self::Missing,
+            ValueRef::Number(number) => Self::Number(number),
+            ValueRef::Boolean(boolean) => Self::Boolean(boolean),
+            ValueRef::Category(text) => Self::Category(text.to_owned()),
+        }
     }
 }
 

@@ -50,7 +50,12 @@ macro_rules! text_id {
             /// Checks the text and takes it.
             pub fn new(text: impl Into<String>) -> Result<Self, InvalidId> {
                 let text = text.into();
-                if $check(&text) { Ok(Self(text)) } else { Err(InvalidId::new($kind, &text, $expected)) }
+                if Self::allows(&text) { Ok(Self(text)) } else { Err(InvalidId::new($kind, &text, $expected)) }
+            }
+
+            /// True when the text is such an identifier.
+            pub fn allows(text: &str) -> bool {
+                $check(text)
             }
 
             /// The text of the identifier.

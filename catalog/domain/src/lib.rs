@@ -34,7 +34,7 @@ pub use blueprint::{
     Schedule,
 };
 pub use decision::{Choice, DecisionReason, DecisionRecord};
-pub use feature::{FeatureType, FeatureValue, Features, NamedValue};
+pub use feature::{FeatureType, FeatureValue, Features, NamedValue, ValueRef};
 pub use ids::{
     BlueprintVersion, DecisionId, FeatureViewName, InvalidId, ModelVersion, OutcomeId, RunId, StrategyName,
     TrainingSetId, UnitId,

@@ -4,6 +4,8 @@
 //! A bundle is checked when it is made and never changes; a server swaps the whole. Whoever holds one can decide
 //! without asking anything else, so a decision never sees half of an update.
 
+use std::sync::Arc;
+
 use lakeloop_domain::{
     AppliedBlueprint, Blueprint, DecisionKind, FeatureType, LearningTarget, ModelVersion, Policy, StrategyName,
 };
@@ -16,6 +18,8 @@ use crate::model::Model;
 pub struct Bundle {
     applied: AppliedBlueprint,
     model: Option<Model>,
+    /// Where the value of each of the model's columns stands in served order; empty without a model.
+    positions: Vec<Option<usize>>,
     salt: String,
     options: Options,
 }
@@ -138,12 +142,18 @@ impl Bundle {
                 strategy: blueprint.name.clone(),
             });
         }
+        let mut positions = Vec::new();
         let model = match model {
             None => None,
             Some(mut model) => {
                 check_model(blueprint, &model)?;
-                model.encoder_mut().expect_order(served_order(blueprint));
+                let order = || served(blueprint).map(|(name, _)| name);
+                model.encoder_mut().expect_order(order());
                 options.learn_codes(&model);
+                let columns = model.encoder().columns();
+                positions = columns
+                    .map(|(column, _)| order().position(|name| **name == *column))
+                    .collect();
                 Some(model)
             }
         };
@@ -151,6 +161,7 @@ impl Bundle {
         Ok(Self {
             applied,
             model,
+            positions,
             salt,
             options,
         })
@@ -187,6 +198,16 @@ impl Bundle {
             Options::Actions { names, .. } => names,
             Options::Number { .. } => &[],
         }
+    }
+
+    /// The features in the order in which [`decide_served`](crate::decide_served) takes their values: the context with
+    /// its fields that are no features, then the columns of each view.
+    pub fn served(&self) -> impl Iterator<Item = (&Arc<str>, FeatureType)> {
+        served(self.blueprint())
+    }
+
+    pub(crate) fn positions(&self) -> &[Option<usize>] {
+        &self.positions
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -228,15 +249,11 @@ impl Options {
     }
 }
 
-/// All names in the order in which features are served: the context with its fields that are no features, then the
-/// columns of each view.
-fn served_order(blueprint: &Blueprint) -> impl Iterator<Item = &std::sync::Arc<str>> {
+/// See [`Bundle::served`].
+fn served(blueprint: &Blueprint) -> impl Iterator<Item = (&Arc<str>, FeatureType)> {
+    let context = blueprint.context.iter().map(|field| (&field.name, field.feature_type));
     let views = blueprint.features.iter().flat_map(|view| &view.columns);
-    blueprint
-        .context
-        .iter()
-        .map(|field| &field.name)
-        .chain(views.map(|column| &column.name))
+    context.chain(views.map(|column| (&column.name, column.feature_type)))
 }
 
 fn check_policy(blueprint: &Blueprint) -> Result<(), BundleError> {

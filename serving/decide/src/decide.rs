@@ -10,10 +10,11 @@
 //! fails, locks, logs or reads a clock, and with a used [`Scratch`] it allocates nothing. Across machines the scores
 //! are equal as far as the C library's `exp` and `ln` are.
 
-use lakeloop_domain::{Choice, DecisionReason, NamedValue};
+use lakeloop_domain::{Choice, DecisionReason, NamedValue, ValueRef};
 
 use crate::bundle::{Bundle, Options};
 use crate::draw::draw;
+use crate::encode::Encoder;
 use crate::model::{Model, ScoreError, Scratch};
 use crate::policy::{self, Pick};
 
@@ -58,10 +59,33 @@ pub fn decide<'s>(
     decision_id: &str,
     scratch: &'s mut Scratch,
 ) -> Decision<'s> {
+    decide_by(bundle, decision_id, scratch, |encoder, row| encoder.fill(features, row))
+}
+
+/// [`decide()`] for values that stand in the order of [`Bundle::served`], all of them: the same decision, without a look at
+/// a name.
+pub fn decide_served<'s>(
+    bundle: &Bundle,
+    values: &[ValueRef<'_>],
+    decision_id: &str,
+    scratch: &'s mut Scratch,
+) -> Decision<'s> {
+    decide_by(bundle, decision_id, scratch, |encoder, row| {
+        encoder.fill_at(bundle.positions(), values, row);
+    })
+}
+
+/// Decides by a row that `fill` writes.
+fn decide_by<'s>(
+    bundle: &Bundle,
+    decision_id: &str,
+    scratch: &'s mut Scratch,
+    fill: impl FnOnce(&Encoder, &mut [f32]),
+) -> Decision<'s> {
     let Some(model) = bundle.model() else {
         return without_model(bundle, decision_id);
     };
-    match score(bundle, model, features, scratch) {
+    match score(bundle, model, scratch, fill) {
         Ok(scores) => by_scores(bundle, scores, decision_id),
         Err(failure) => fallback(bundle, failure),
     }
@@ -89,15 +113,15 @@ impl Decision<'_> {
 fn score<'s>(
     bundle: &Bundle,
     model: &Model,
-    features: &[NamedValue],
     scratch: &'s mut Scratch,
+    fill: impl FnOnce(&Encoder, &mut [f32]),
 ) -> Result<&'s [f64], ScoreError> {
     let encoder = model.encoder();
     let width = encoder.n_columns();
     match (encoder.action_idx(), bundle.options()) {
         (Some(column_idx), Options::Actions { codes, .. }) => {
             scratch.rows.resize(codes.len() * width, f32::NAN);
-            encoder.fill(features, &mut scratch.rows[..width]);
+            fill(encoder, &mut scratch.rows[..width]);
             for (action_idx, code) in codes.iter().enumerate() {
                 let start = action_idx * width;
                 scratch.rows.copy_within(..width, start);
@@ -106,7 +130,7 @@ fn score<'s>(
         }
         _ => {
             scratch.rows.resize(width, f32::NAN);
-            encoder.fill(features, &mut scratch.rows);
+            fill(encoder, &mut scratch.rows);
         }
     }
     model.score_scratch(scratch)

@@ -18,7 +18,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use lakeloop_domain::{EncodedColumn, Encoding, FeatureType, NamedValue};
+use lakeloop_domain::{EncodedColumn, Encoding, FeatureType, NamedValue, ValueRef};
 
 /// The name of the column that holds the action being scored. No feature may have it.
 pub const ACTION_COLUMN: &str = "action";
@@ -187,10 +187,20 @@ impl Encoder {
         for (column, slot) in self.columns.iter().zip(out.iter_mut()) {
             *slot = column
                 .feature(features)
-                .map_or(f32::NAN, |feature| column.encode(feature));
+                .map_or(f32::NAN, |feature| column.encode(ValueRef::from(&feature.value)));
         }
         if let Some(column_idx) = self.action_idx {
             out[column_idx] = f32::NAN;
+        }
+    }
+
+    /// Writes the same row as [`fill`](Self::fill) from values that stand in a known order: `positions[column_idx]` says
+    /// where a column's value stands in `values`; `None` leaves the column missing. No name is compared.
+    pub(crate) fn fill_at(&self, positions: &[Option<usize>], values: &[ValueRef<'_>], out: &mut [f32]) {
+        for ((column, position), slot) in self.columns.iter().zip(positions).zip(out.iter_mut()) {
+            *slot = position
+                .and_then(|idx| values.get(idx))
+                .map_or(f32::NAN, |value| column.encode(*value));
         }
     }
 
@@ -248,9 +258,9 @@ impl Column {
         }
     }
 
-    fn encode(&self, feature: &NamedValue) -> f32 {
-        match (&feature.value, self.feature_type) {
-            (lakeloop_domain::FeatureValue::Category(text), FeatureType::Category) => self.code(text),
+    fn encode(&self, value: ValueRef<'_>) -> f32 {
+        match (value, self.feature_type) {
+            (ValueRef::Category(text), FeatureType::Category) => self.code(text),
             (_, FeatureType::Category) => f32::NAN,
             (value, _) => value.as_number().map_or(f32::NAN, nearest_f32),
         }

@@ -28,7 +28,7 @@ pub mod policy;
 mod draw;
 
 pub use bundle::{Bundle, BundleError};
-pub use decide::{Chosen, Decision, decide};
+pub use decide::{Chosen, Decision, decide, decide_served};
 pub use draw::draw;
 pub use model::{Model, ModelLoadError, ModelParts, ModelProblem, ScoreError, Scratch};
 pub use record::{Asked, record};

@@ -7,8 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use lakeloop_decide::{Bundle, Scratch, decide};
-use lakeloop_domain::{Calibration, OutcomeType, Policy};
+use lakeloop_decide::{Bundle, Scratch, decide, decide_served};
+use lakeloop_domain::{Calibration, OutcomeType, Policy, ValueRef};
 use support::*;
 
 struct Counting;
@@ -54,19 +54,24 @@ fn check(bundle: &Bundle) {
         features(None, None, Some(false)),
     ];
     let ids: Vec<String> = (0..100).map(|idx| format!("decision-{idx}")).collect();
+    let values: Vec<Vec<ValueRef<'_>>> = rows
+        .iter()
+        .map(|features| features.iter().map(|feature| (&feature.value).into()).collect())
+        .collect();
     let mut scratch = Scratch::new();
     decide(bundle, &rows[0], "first", &mut scratch);
     let before = N_ALLOCATIONS.with(Cell::get);
-    for features in &rows {
+    for (features, values) in rows.iter().zip(&values) {
         for decision_id in &ids {
             black_box(decide(bundle, black_box(features), decision_id, &mut scratch));
+            black_box(decide_served(bundle, black_box(values), decision_id, &mut scratch));
         }
     }
     assert_eq!(
         N_ALLOCATIONS.with(Cell::get) - before,
         0,
         "allocations in {} decisions",
-        rows.len() * ids.len()
+        2 * rows.len() * ids.len()
     );
 }
 

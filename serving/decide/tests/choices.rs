@@ -3,8 +3,8 @@
 
 mod support;
 
-use lakeloop_decide::{Bundle, Chosen, Model, ScoreError, Scratch, decide};
-use lakeloop_domain::{Calibration, DecisionReason, Features, OutcomeType, Policy};
+use lakeloop_decide::{Bundle, Chosen, Decision, Model, ScoreError, Scratch, decide, decide_served};
+use lakeloop_domain::{Calibration, DecisionReason, Features, OutcomeType, Policy, ValueRef};
 use support::*;
 
 /// Decides and compares: what was chosen (a word or a number), the scores to 1e-6, the propensity and the reason.
@@ -12,6 +12,7 @@ use support::*;
 fn check(bundle: &Bundle, features: &Features, chosen: &str, scores: &[f64], propensity: f64, reason: DecisionReason) {
     let mut scratch = Scratch::new();
     let decision = decide(bundle, features, "d-1", &mut scratch);
+    check_served(bundle, features, &decision);
     let found = match decision.chosen {
         Chosen::Action(_) => decision.action(bundle).unwrap().to_owned(),
         Chosen::Number(number) => number.to_string(),
@@ -27,6 +28,22 @@ fn check(bundle: &Bundle, features: &Features, chosen: &str, scores: &[f64], pro
         "{:?} instead of {scores:?}",
         decision.scores
     );
+}
+
+/// Values in served order give the same decision, bit for bit.
+#[track_caller]
+fn check_served(bundle: &Bundle, features: &Features, by_name: &Decision<'_>) {
+    let value = |name: &str| {
+        let feature = features.iter().find(|feature| *feature.name == *name);
+        ValueRef::from(&feature.unwrap().value)
+    };
+    let values: Vec<ValueRef<'_>> = bundle.served().map(|(name, _)| value(name)).collect();
+    let mut scratch = Scratch::new();
+    let served = decide_served(bundle, &values, "d-1", &mut scratch);
+    // Texts, because a score that is NaN equals itself.
+    assert_eq!(format!("{served:?}"), format!("{by_name:?}"));
+    let bits = |decision: &Decision<'_>| decision.scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&served), bits(by_name));
 }
 
 use DecisionReason::{Exploit, Explore, Fallback, NoModel};
