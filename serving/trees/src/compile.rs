@@ -15,7 +15,11 @@ pub(crate) fn compile(saved: SavedModel) -> Result<Ensemble, ModelError> {
     let objective = objective(&learner.objective.name)?;
     let n_features = n_features(&learner.learner_model_param)?;
     let n_outputs = n_outputs(&learner.learner_model_param)?;
-    let base_margins = base_margins(&learner.learner_model_param, n_outputs, objective.link())?;
+    let base_margins = base_margins(
+        &learner.learner_model_param,
+        n_outputs,
+        base_link(objective, &saved.version),
+    )?;
     let (trees, weights) = trees(learner.gradient_booster)?;
     if !learner.feature_names.is_empty() && learner.feature_names.len() != n_features {
         let expected = format!("none, or one for each of {n_features} features");
@@ -76,6 +80,15 @@ fn n_outputs(param: &SavedModelParam) -> Result<usize, ModelError> {
     }
 }
 
+/// The link that a base score went through when it was saved. Before XGBoost 1.3 that of `binary:logitraw` was a
+/// probability, and margins were made of it as `binary:logistic` does; since then it is a margin itself.
+fn base_link(objective: Objective, version: &[i64]) -> Link {
+    match objective {
+        Objective::BinaryLogitRaw if !version.is_empty() && version < [1, 3].as_slice() => Link::Logistic,
+        _ => objective.link(),
+    }
+}
+
 /// One base margin an output; before XGBoost 3.1 one base score stood for all.
 fn base_margins(param: &SavedModelParam, n_outputs: usize, link: Link) -> Result<Vec<f32>, ModelError> {
     let key = "learner.learner_model_param.base_score";
@@ -96,7 +109,7 @@ fn base_margins(param: &SavedModelParam, n_outputs: usize, link: Link) -> Result
             let expected = match link {
                 Link::Logistic => "a number from 0 to 1",
                 Link::Exponential => "a number above 0",
-                Link::Identity | Link::Softmax | Link::Sorted => "a finite number",
+                Link::Identity | Link::Step | Link::Softmax | Link::Sorted => "a finite number",
             };
             ModelError::invalid(key, score, expected)
         })

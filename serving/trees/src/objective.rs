@@ -9,6 +9,8 @@ pub enum Objective {
     BinaryLogistic,
     /// `binary:logitraw`: the log odds of the label 1; the link is the identity.
     BinaryLogitRaw,
+    /// `binary:hinge`: 1 for yes, 0 for no.
+    BinaryHinge,
     /// `reg:logistic`: a share between 0 and 1.
     RegLogistic,
     /// `reg:squarederror`
@@ -37,6 +39,10 @@ pub enum Objective {
     RankMap,
     /// `rank:pairwise`, as `rank:ndcg`.
     RankPairwise,
+    /// `survival:aft`: a time until the event, at least 0.
+    SurvivalAft,
+    /// `survival:cox`: a hazard ratio, at least 0.
+    SurvivalCox,
 }
 
 /// How margins become predictions. The formulas are those of libxgboost, in f32.
@@ -48,6 +54,8 @@ pub enum Link {
     Logistic,
     /// e^margin
     Exponential,
+    /// 1 if the margin is above 0, otherwise 0.
+    Step,
     /// e^margin over the sum of e^margin of all outputs of the row.
     Softmax,
     /// The margins of the row in ascending order, so that quantiles never cross (as libxgboost 3.4 does).
@@ -56,9 +64,10 @@ pub enum Link {
 
 impl Objective {
     /// Every objective that is served.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::BinaryLogistic,
         Self::BinaryLogitRaw,
+        Self::BinaryHinge,
         Self::RegLogistic,
         Self::RegSquaredError,
         Self::RegAbsoluteError,
@@ -73,6 +82,8 @@ impl Objective {
         Self::RankNdcg,
         Self::RankMap,
         Self::RankPairwise,
+        Self::SurvivalAft,
+        Self::SurvivalCox,
     ];
 
     /// The objective of that name, if it is served.
@@ -85,6 +96,7 @@ impl Objective {
         match self {
             Self::BinaryLogistic => "binary:logistic",
             Self::BinaryLogitRaw => "binary:logitraw",
+            Self::BinaryHinge => "binary:hinge",
             Self::RegLogistic => "reg:logistic",
             Self::RegSquaredError => "reg:squarederror",
             Self::RegAbsoluteError => "reg:absoluteerror",
@@ -99,6 +111,8 @@ impl Objective {
             Self::RankNdcg => "rank:ndcg",
             Self::RankMap => "rank:map",
             Self::RankPairwise => "rank:pairwise",
+            Self::SurvivalAft => "survival:aft",
+            Self::SurvivalCox => "survival:cox",
         }
     }
 
@@ -106,7 +120,10 @@ impl Objective {
     pub fn link(self) -> Link {
         match self {
             Self::BinaryLogistic | Self::RegLogistic => Link::Logistic,
-            Self::RegGamma | Self::RegTweedie | Self::CountPoisson => Link::Exponential,
+            Self::BinaryHinge => Link::Step,
+            Self::RegGamma | Self::RegTweedie | Self::CountPoisson | Self::SurvivalAft | Self::SurvivalCox => {
+                Link::Exponential
+            }
             Self::MultiSoftprob | Self::MultiSoftmax => Link::Softmax,
             Self::RegQuantileError => Link::Sorted,
             Self::BinaryLogitRaw
@@ -134,6 +151,7 @@ impl Link {
             Self::Identity => {}
             Self::Logistic => row.iter_mut().for_each(|value| *value = logistic(*value)),
             Self::Exponential => row.iter_mut().for_each(|value| *value = value.exp()),
+            Self::Step => row.iter_mut().for_each(|value| *value = f32::from(*value > 0.0)),
             Self::Softmax => softmax(row),
             Self::Sorted => row.sort_unstable_by(f32::total_cmp),
         }
@@ -142,7 +160,8 @@ impl Link {
     /// The margin that stands for a base score, which models keep in the space of predictions. `None` when no
     /// margin has that prediction.
     ///
-    /// A softmax has no inverse: its base scores are margins already, and so are those of sorted quantiles.
+    /// A softmax has no inverse and a step has none that is single: their base scores are margins already, and so are
+    /// those of sorted quantiles.
     pub fn base_margin(self, base_score: f32) -> Option<f32> {
         /// libxgboost keeps a base score of 0 or 1, which all-equal labels give, this far from the ends.
         const EDGE: f32 = 1e-6;
@@ -152,7 +171,7 @@ impl Link {
             }
             Self::Exponential if base_score > 0.0 => Some(base_score.ln()),
             Self::Logistic | Self::Exponential => None,
-            Self::Identity | Self::Softmax | Self::Sorted => Some(base_score),
+            Self::Identity | Self::Step | Self::Softmax | Self::Sorted => Some(base_score),
         }
     }
 }

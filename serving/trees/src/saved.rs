@@ -11,6 +11,9 @@ use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
 #[derive(Deserialize)]
 pub(crate) struct SavedModel {
+    /// Of the XGBoost that saved it: major, minor, patch.
+    #[serde(default)]
+    pub version: Vec<i64>,
     pub learner: SavedLearner,
 }
 

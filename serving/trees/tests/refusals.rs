@@ -70,7 +70,7 @@ fn unserved_kinds_are_named() {
     assert!(
         error
             .to_string()
-            .contains("is `survival:cox`: supported are binary:logistic, "),
+            .contains("is `reg:expectileerror`: supported are binary:logistic, "),
         "{error}"
     );
     let vector_leaf = message(&golden("refused_vector_leaf.json"));

@@ -1,12 +1,14 @@
 """Makes the models and expected values of this folder with XGBoost's own predictor.
 
-Run it once for each version of XGBoost that wrote files here; it makes the cases of the version that it finds:
+Run it once for each version of XGBoost that wrote files here; it makes the cases of the version that it finds, or
+only those that are named:
 
-    pip install numpy scipy xgboost-cpu==3.4.1  (then 3.2.0 and 2.1.4; and xgboost==1.7.6)
-    python make_golden.py
+    pip install numpy scipy xgboost-cpu==3.4.1  (then the others)
+    python make_golden.py [CASE...]
 
-The files here were made with xgboost-cpu 3.4.1, 3.2.0 and 2.1.4 and xgboost 1.7.6 (Linux x86-64, one thread), numpy
-2.5.5 and Python 3.13. Every case has a seed of its own: the CRC-32 of its name.
+The files here were made on Linux x86-64 with one thread, with xgboost-cpu 3.4.1, 3.2.0, 3.1.3, 3.0.5 and 2.1.4 and
+xgboost 1.7.6 (Python 3.13 and 3.11), and with xgboost 1.6.2, 1.5.2, 1.3.3 and 1.0.2 (Python 3.9). Every case has a seed
+of its own: the CRC-32 of its name.
 
 <case>.ubj or <case>.json is the saved model. <case>.expected.json holds rows (null is missing), margins
 (output_margin) and predictions, one list a row; each number is the shortest text that reads back as the same f32.
@@ -14,12 +16,15 @@ The files here were made with xgboost-cpu 3.4.1, 3.2.0 and 2.1.4 and xgboost 1.7
 
 import json
 import pathlib
+import sys
+import tempfile
 import zlib
 
 import numpy as np
 import xgboost as xgb
 
 HERE = pathlib.Path(__file__).parent
+VERSION = tuple(int(part) for part in xgb.__version__.split(".")[:2])
 N_FEATURES = 5
 N_ROWS = 30
 
@@ -43,18 +48,25 @@ class Case:
         return x[:, 0] + 0.5 * x[:, 1] * x[:, 2] - 0.8 * (x[:, 3] > 0.3) + 0.3 * x[:, 4]
 
     def train(self, params, rows, label, n_rounds=4, types=None, group=None):
-        matrix = xgb.DMatrix(rows, label=label, feature_types=types, enable_categorical=types is not None)
+        matrix = as_matrix(rows, types, label=label)
         if group is not None:
             matrix.set_group(group)
-        defaults = {"max_depth": 3, "eta": 0.4, "nthread": 1, "seed": self.seed, "tree_method": "hist"}
-        return xgb.train(defaults | params, matrix, n_rounds)
+        seed = self.seed if VERSION > (1, 0) else self.seed % 2**31  # 1.0 takes no larger one
+        defaults = {"max_depth": 3, "eta": 0.4, "nthread": 1, "seed": seed, "tree_method": "hist"}
+        return xgb.train({**defaults, **params}, matrix, n_rounds)
+
+    def named(self):
+        """Whether this case is to be written."""
+        return self.name in (sys.argv[1:] or [self.name])
 
     def keep(self, booster, rows, formats=("ubj",), types=None, predictor=None):
-        matrix = xgb.DMatrix(rows, feature_types=types, enable_categorical=types is not None)
+        if not self.named():
+            return
+        matrix = as_matrix(rows, types)
         margins = booster.predict(matrix, output_margin=True)
         predictions = (predictor or booster).predict(matrix)
         for extension in formats:
-            (HERE / f"{self.name}.{extension}").write_bytes(booster.save_raw(extension))
+            (HERE / f"{self.name}.{extension}").write_bytes(saved(booster, extension))
         text = {
             "made_by": f"xgboost {xgb.__version__}",
             "seed": self.seed,
@@ -64,6 +76,21 @@ class Case:
         }
         body = ",\n".join(f'"{key}": {as_text(value)}' for key, value in text.items())
         (HERE / f"{self.name}.expected.json").write_text("{\n" + body + "\n}\n")
+
+
+def as_matrix(rows, types, **labels):
+    """Versions before 1.3 know no categories, and no parameter for them."""
+    if types is None:
+        return xgb.DMatrix(rows, **labels)
+    return xgb.DMatrix(rows, feature_types=types, enable_categorical=True, **labels)
+
+
+def saved(booster, extension):
+    """The bytes that save_model writes; versions before 1.6 write JSON to a file only."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / f"model.{extension}"
+        booster.save_model(str(file))
+        return file.read_bytes()
 
 
 def table(values):
@@ -114,7 +141,7 @@ def zero_or_more(case, signal):
 
 def with_objective(booster, name):
     """The same trees under another objective."""
-    model = json.loads(booster.save_raw("json"))
+    model = json.loads(saved(booster, "json"))
     model["learner"]["objective"]["name"] = name
     return loaded(model)
 
@@ -129,18 +156,18 @@ def classes(name, objective, params=None, formats=("ubj",)):
     case = Case(name)
     rows = case.rows(400)
     label = np.digitize(real(case, case.signal(rows)), [-0.6, 0.9])
-    booster = case.train({"objective": objective, "num_class": 3} | (params or {}), rows, label, 3)
+    booster = case.train({"objective": objective, "num_class": 3, **(params or {})}, rows, label, 3)
     # multi:softmax predicts a class; its probabilities are those of multi:softprob.
     case.keep(booster, case.rows(N_ROWS), formats, predictor=with_objective(booster, "multi:softprob"))
 
 
-def ranking(name, objective):
+def ranking(name, objective, formats=("ubj",)):
     case = Case(name)
     rows = case.rows(400)
     bounds = [0.2] if objective == "rank:map" else [-0.6, 0.9]  # rank:map knows relevant or not
     label = np.digitize(real(case, case.signal(rows)), bounds)
     booster = case.train({"objective": objective}, rows, label, 4, group=[8] * 50)
-    case.keep(booster, case.rows(N_ROWS))
+    case.keep(booster, case.rows(N_ROWS), formats)
 
 
 def quantiles(name, alphas):
@@ -160,8 +187,9 @@ def targets(name):
     case.keep(booster, case.rows(N_ROWS))
 
 
-def categories(name, max_cat_to_onehot, formats):
-    """Codes of 12 and of 70 categories; rows to predict also bring codes that training never saw."""
+def categories(name, formats, params, unseen=True):
+    """Codes of 12 and of 70 categories; rows to predict also bring codes that training never saw, which versions before
+    1.7 sent elsewhere."""
     case = Case(name)
     types = ["c", "q", "c", "q", "q"]
 
@@ -175,13 +203,33 @@ def categories(name, max_cat_to_onehot, formats):
     rows = with_codes(case.rows(800), 12, 70)
     small, large = np.nan_to_num(rows[:, 0], nan=3), np.nan_to_num(rows[:, 2], nan=5)
     label = real(case, np.sin(5 * small) + np.cos(3 * large) + np.nan_to_num(rows[:, 1]))
-    params = {"objective": "reg:squarederror", "max_cat_to_onehot": max_cat_to_onehot, "max_depth": 4}
+    params = {"objective": "reg:squarederror", "max_depth": 4, **params}
     booster = case.train(params, rows, label, 4, types=types)
+    if not unseen:
+        case.keep(booster, with_codes(case.rows(N_ROWS), 12, 70), formats, types)
+        return
     rows = with_codes(case.rows(N_ROWS), 16, 100)
     odd = np.array([2.5, 11.999, -0.0, 1e6, 16777214, 16777216, 2e9, 3e38], dtype=np.float32)
     rows[: len(odd), 0] = odd
     rows[len(odd) : 2 * len(odd), 2] = odd
     case.keep(booster, rows, formats, types)
+
+
+def survival(name, objective):
+    """Times of events, some of them censored: by a negative label for cox, by an open interval for aft."""
+    case = Case(name)
+    rows = case.rows(400)
+    time = positive(case, case.signal(rows)).astype(np.float32)
+    censored = case.rng.random(len(time)) < 0.2
+    if objective == "survival:cox":
+        booster = case.train({"objective": objective}, rows, np.where(censored, -time, time))
+    else:
+        matrix = as_matrix(rows, None)
+        matrix.set_float_info("label_lower_bound", time)
+        matrix.set_float_info("label_upper_bound", np.where(censored, np.inf, time).astype(np.float32))
+        params = {"objective": objective, "max_depth": 3, "nthread": 1, "seed": case.seed, "tree_method": "hist"}
+        booster = xgb.train(params, matrix, 4)
+    case.keep(booster, case.rows(N_ROWS))
 
 
 def missing_split(name):
@@ -190,7 +238,7 @@ def missing_split(name):
     case = Case(name)
     rows = case.rows(400)
     booster = case.train({"objective": "reg:squarederror"}, rows, real(case, case.signal(rows)), 4)
-    model = json.loads(booster.save_raw("json"))
+    model = json.loads(saved(booster, "json"))
     for tree in model["learner"]["gradient_booster"]["model"]["trees"][::2]:
         tree["split_conditions"][0] = -np.inf
         tree["split_conditions"][1] = np.inf
@@ -199,16 +247,22 @@ def missing_split(name):
     case.keep(booster, case.rows(N_ROWS), ("json", "ubj"))
 
 
-def pruned(name):
+def reached(tree, node=0):
+    """The nodes from this one down."""
+    left, right = tree["left_children"][node], tree["right_children"][node]
+    return [node] + (reached(tree, left) + reached(tree, right) if left != -1 else [])
+
+
+def pruned(name, formats=("ubj",)):
     """Trees that the pruner cut back, so that deleted nodes stand in the file."""
     case = Case(name)
     rows = case.rows(400)
     label = real(case, case.signal(rows))
     params = {"objective": "reg:squarederror", "tree_method": "exact", "gamma": 3.0, "max_depth": 5}
     booster = case.train(params, rows, label, 6)
-    trees = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
-    assert any(tree["tree_param"]["num_deleted"] != "0" for tree in trees), "the case needs deleted nodes"
-    case.keep(booster, case.rows(N_ROWS))
+    trees = json.loads(saved(booster, "json"))["learner"]["gradient_booster"]["model"]["trees"]
+    assert any(len(reached(tree)) < len(tree["parents"]) for tree in trees), "the case needs deleted nodes"
+    case.keep(booster, case.rows(N_ROWS), formats)
 
 
 def dart(name, formats):
@@ -221,7 +275,8 @@ def refused(name, params, label_of):
     case = Case(name)
     rows = case.rows(100)
     booster = case.train(params, rows, label_of(case, case.signal(rows)), 2)
-    (HERE / f"{name}.json").write_bytes(booster.save_raw("json"))
+    if case.named():
+        (HERE / f"{name}.json").write_bytes(saved(booster, "json"))
 
 
 def two_columns(case, signal):
@@ -240,6 +295,9 @@ def make_3_4():
     single_output("reg_gamma", {"objective": "reg:gamma"}, positive)
     single_output("reg_tweedie", {"objective": "reg:tweedie"}, zero_or_more)
     single_output("count_poisson", {"objective": "count:poisson"}, count)
+    single_output("binary_hinge", {"objective": "binary:hinge"}, yes_no)
+    survival("survival_cox", "survival:cox")
+    survival("survival_aft", "survival:aft")
     single_output("base_score_given", {"objective": "binary:logistic", "base_score": 0.125}, yes_no, both, 3)
     single_output("base_score_edge", {"objective": "binary:logistic"}, lambda _, s: np.ones(len(s)), n_rounds=1)
     single_output("no_rounds", {"objective": "count:poisson", "base_score": 2.5}, count, n_rounds=0)
@@ -256,28 +314,39 @@ def make_3_4():
     quantiles("quantile_two", [0.1, 0.9])
     quantiles("quantile_crossing", [0.45, 0.5, 0.55])
     targets("two_targets")
-    categories("categorical_onehot", 100, both)
-    categories("categorical_partition", 1, both)
+    categories("categorical_onehot", both, {"max_cat_to_onehot": 100})
+    categories("categorical_partition", both, {"max_cat_to_onehot": 1})
     missing_split("missing_split")
     pruned("pruned")
     dart("dart", both)
     refused("refused_gblinear", {"booster": "gblinear", "tree_method": None, "max_depth": None}, real)
     refused("refused_vector_leaf", {"multi_strategy": "multi_output_tree"}, two_columns)
-    refused("refused_objective", {"objective": "survival:cox"}, positive)
+    refused("refused_objective", {"objective": "reg:expectileerror", "expectile_alpha": 0.5}, real)
 
 
 def make_older(version):
-    both = ("json", "ubj")
-    single_output(f"binary_logistic_{version}", {"objective": "binary:logistic", "base_score": 0.25}, yes_no, both, 4)
-    single_output(f"count_poisson_{version}", {"objective": "count:poisson"}, count, n_rounds=4)
-    single_output(f"binary_logitraw_{version}", {"objective": "binary:logitraw"}, yes_no, n_rounds=4)
-    classes(f"multi_softprob_{version}", "multi:softprob", {"max_depth": 2})
-    dart(f"dart_{version}", ("json",))
-    categories(f"categorical_{version}", 1, ("json",))
+    """What changed over time: how base scores, trees, categories and weights of dart are written, and by whom."""
+    name = "{}_{}".format(*version)
+    both = ("json", "ubj") if version >= (1, 6) else ("json",)
+    single_output(f"binary_logistic_{name}", {"objective": "binary:logistic", "base_score": 0.25}, yes_no, both, 4)
+    single_output(f"count_poisson_{name}", {"objective": "count:poisson"}, count, both[-1:], n_rounds=4)
+    single_output(f"binary_logitraw_{name}", {"objective": "binary:logitraw"}, yes_no, both[-1:], n_rounds=4)
+    classes(f"multi_softprob_{name}", "multi:softprob", {"max_depth": 2}, both[-1:])
+    dart(f"dart_{name}", ("json",))
+    if version >= (1, 5):
+        # Version 1.5 splits on one category against all others, and only by this method.
+        params = {"max_cat_to_onehot": 1} if version >= (1, 6) else {"tree_method": "approx"}
+        categories(f"categorical_{name}", ("json",), params, unseen=version >= (1, 7))
+    if version >= (1, 6):
+        targets(f"two_targets_{name}")
+    if version >= (2, 0):
+        quantiles(f"quantile_{name}", [0.2, 0.9])
+    if version < (1, 7):
+        pruned(f"pruned_{name}", both)
+        ranking(f"rank_pairwise_{name}", "rank:pairwise", both)
 
 
-version = tuple(int(part) for part in xgb.__version__.split(".")[:2])
-if version == (3, 4):
+if VERSION == (3, 4):
     make_3_4()
 else:
-    make_older("{}_{}".format(*version))
+    make_older(VERSION)
