@@ -37,3 +37,7 @@ test-crash rounds="200":
 # one decision next to libxgboost, and HTTP decide next to an empty handler (needs wrk)
 bench-decide:
     tests/bench/run
+
+# off-policy values next to obp's, and how often their intervals hold a known truth
+bench-policies:
+    cargo bench --quiet -p lakeloop-stats --bench policies

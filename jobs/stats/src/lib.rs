@@ -1,6 +1,8 @@
-//! Owns the mathematics that judges models and measurements: metrics, calibration, intervals, moments.
+//! Owns the mathematics that judges models, measurements and policies: metrics, calibration, intervals, moments, and what a
+//! policy is worth that did not decide.
 //!
-//! Pure functions of numbers: no tables, files, clocks or randomness, and nothing of lakeloop's nouns. What is not
+//! Pure functions of numbers: no tables, files or clocks, randomness only from a seed that is passed in, and nothing of
+//! lakeloop's tables. What is not
 //! defined for its input (the AUC of one class, the variance of one number) is `None`, never 0; each function says when.
 //!
 //! Every formula names its source and assumptions where it stands. Golden values come from independent tools, and
@@ -14,7 +16,13 @@ pub mod calibrate;
 pub mod interval;
 mod mean;
 mod normal;
+mod ratio;
+mod student;
+
+pub mod off_policy;
 
 pub use example::{ClassExample, Example};
 pub use mean::Moments;
 pub use normal::normal_quantile;
+pub use ratio::{Bootstrap, Independent, RatioEstimate};
+pub use student::student_two_sided;
