@@ -1,5 +1,6 @@
 //! A lakeloop home: its settings and its lake.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -50,12 +51,13 @@ pub fn system_clock() -> Arc<dyn Fn() -> Micros + Send + Sync> {
 pub fn log(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.filter).with_context(|| {
         format!(
-            "log.filter = \"{}\": write a level such as \"info\", or \"info,lakeloop_server=debug\"",
+            "log.filter = \"{}\": write a level such as \"warn\", or levels for parts such as \"warn,lakeloop=info\"",
             settings.filter
         )
     })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let installed = match settings.format {
         LogFormat::Text => lines.try_init(),

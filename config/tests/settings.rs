@@ -68,7 +68,7 @@ fn the_defaults_are_as_documented() {
     assert_eq!(jobs.keep_training_sets, 20);
     assert_eq!(
         (settings.log.format, settings.log.filter.as_str()),
-        (LogFormat::Text, "info")
+        (LogFormat::Text, "warn,lakeloop=info")
     );
 }
 
