@@ -41,3 +41,11 @@ bench-decide:
 # off-policy values next to obp's, and how often their intervals hold a known truth
 bench-policies:
     cargo bench --quiet -p lakeloop-stats --bench policies
+
+# serving/trees next to onnxruntime, lleaves and xgboost on the same rows (MODEL and ROWS: 200 trees of depth 6, 50 features)
+bench-trees model=(shared / "golden" / "trees_200x6x50.ubj") rows=(shared / "golden" / "trees_rows.npy"): peers
+    .deps/peers/bin/python tests/bench/trees.py "{{ model }}" "{{ rows }}"
+
+# Python's evaluators of trees, to compare with
+peers:
+    test -x .deps/peers/bin/python || { python3 -m venv .deps/peers && .deps/peers/bin/pip install --quiet --disable-pip-version-check xgboost-cpu onnxruntime onnxmltools skl2onnx lightgbm lleaves 'llvmlite<0.45'; }
