@@ -11,7 +11,7 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::stream;
 
 use crate::conform::{Extra, conform};
-use crate::lake::signed;
+use crate::lake::{release, signed};
 use crate::log::{Change, MAX_ATTEMPTS};
 use crate::{Lake, LakeError, TableName, files};
 
@@ -50,6 +50,17 @@ impl Lake {
         batches: Vec<RecordBatch>,
         writer: Option<WriterSequence>,
     ) -> Result<Append, LakeError> {
+        self.append_rows(table, batches.into_iter().map(Ok), writer).await
+    }
+
+    /// [`append`](Self::append) for rows that are put together while they are written. They are not asked for when the
+    /// writer's sequence had been committed before; when one cannot be made, nothing is appended.
+    pub async fn append_rows(
+        &self,
+        table: &TableName,
+        rows: impl Iterator<Item = Result<RecordBatch, LakeError>> + Send,
+        writer: Option<WriterSequence>,
+    ) -> Result<Append, LakeError> {
         let (handle, schema) = {
             let mut log = self.existing(table).await?;
             if let Some(writer) = &writer
@@ -62,11 +73,8 @@ impl Lake {
             }
             (log.handle().clone(), log.schema().clone())
         };
-        let batches = batches
-            .iter()
-            .map(|batch| conform(table, &schema, batch, Extra::Refuse))
-            .collect::<Result<Vec<_>, _>>()?;
-        let adds = files::write(table, &handle, stream::iter(batches.into_iter().map(Ok))).await?;
+        let conforming = rows.map(|batch| conform(table, &schema, &batch?, Extra::Refuse));
+        let adds = files::write(table, &handle, stream::iter(conforming)).await?;
         if adds.is_empty() && writer.is_none() {
             return Ok(Append::Committed {
                 version: signed(self.existing(table).await?.tip()),
@@ -101,6 +109,7 @@ impl Lake {
                 return Ok(Append::AlreadyCommitted);
             }
             if let Some(version) = log.commit(&change).await? {
+                release(log).await;
                 return Ok(Append::Committed {
                     version: signed(version),
                 });

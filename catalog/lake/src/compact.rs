@@ -22,7 +22,7 @@ use deltalake::protocol::DeltaOperation;
 use futures::StreamExt as _;
 
 use crate::conform::{Extra, conform};
-use crate::lake::signed;
+use crate::lake::{release, signed};
 use crate::log::{Change, MAX_ATTEMPTS};
 use crate::{Lake, LakeError, TableName, files, scan};
 
@@ -136,6 +136,7 @@ impl Lake {
                 return Ok(None);
             }
             if let Some(version) = log.commit(change).await? {
+                release(log).await;
                 return Ok(Some(signed(version)));
             }
         }

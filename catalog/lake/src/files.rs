@@ -10,7 +10,8 @@ use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake::kernel::Add;
 use deltalake::operations::write::configs::WriterStatsConfig;
 use deltalake::parquet::basic::{Compression, ZstdLevel};
-use deltalake::parquet::file::properties::WriterProperties;
+use deltalake::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use deltalake::parquet::schema::types::ColumnPath;
 use deltalake::{DeltaTable, DeltaTableError};
 use futures::stream::{self, StreamExt as _};
 use futures::{Stream, TryStreamExt as _};
@@ -61,17 +62,25 @@ async fn store(table: &DeltaTable, memory: &InMemory, add: &Add) -> Result<(), D
 fn writer(table: &DeltaTable, memory: Arc<InMemory>) -> Result<DeltaWriter, DeltaTableError> {
     let snapshot = table.snapshot()?.snapshot();
     let stats = WriterStatsConfig::from_config(snapshot.table_configuration());
-    let properties = WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_created_by(format!("lakeloop {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .build();
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+    if let Some(bounded) = &stats.stats_columns {
+        // Smallest and largest values help only where queries bound a column. Finding them in the maps of features costs
+        // more than writing these.
+        properties = properties.set_statistics_enabled(EnabledStatistics::None);
+        for column in bounded {
+            properties =
+                properties.set_column_statistics_enabled(ColumnPath::from(column.as_str()), EnabledStatistics::Page);
+        }
+    }
     let config = WriterConfig::new(
         snapshot.arrow_schema(),
         Vec::new(),
-        Some(properties),
+        Some(properties.build()),
         None,
-        None,
+        Some(ROW_GROUP_ROWS),
         stats.num_indexed_cols,
         stats.stats_columns,
     );

@@ -10,6 +10,7 @@ use futures::stream;
 
 use crate::append::appending;
 use crate::conform::{Extra, conform};
+use crate::lake::release;
 use crate::log::MAX_ATTEMPTS;
 use crate::{Lake, LakeError, TableName, files, scan};
 
@@ -44,6 +45,7 @@ impl Lake {
             let adds = files::write(table, &state, stream::iter([Ok(batch)])).await?;
             let mut log = self.existing(table).await?;
             if log.tip() == tip && log.commit(&appending(adds.clone(), None)).await?.is_some() {
+                release(log).await;
                 return Ok(answer);
             }
             drop(log);

@@ -350,6 +350,15 @@ async fn create(name: &TableName, schema: &SchemaRef, store: LogStoreRef) -> Res
     }
 }
 
+/// Gives a log free after a commit, and then writes the checkpoint that is due.
+pub(crate) async fn release(log: LogGuard) {
+    let checkpoint = log.due_checkpoint();
+    drop(log);
+    if let Some(checkpoint) = checkpoint {
+        checkpoint.write().await;
+    }
+}
+
 /// A version as tables keep it.
 pub(crate) fn signed(version: Version) -> i64 {
     i64::try_from(version).expect("a log of more than 2^63 commits cannot have been written")

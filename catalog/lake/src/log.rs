@@ -12,8 +12,8 @@
 //! # Cost
 //! A commit of this process moves the known version without reading anything, so appending to a table costs the
 //! same however long its log and however many its files are. The state (the list of files) is brought up to date when
-//! somebody asks for it, by reading the commits since. Every hundredth commit writes a checkpoint, so that
-//! opening a table reads a hundred commits at most.
+//! somebody asks for it, by reading the commits since. After every hundredth commit a checkpoint is written, so that
+//! opening a table reads a hundred commits at most; whoever made that commit waits for it, nobody else does.
 
 use std::collections::HashMap;
 use std::path::{Path as FilePath, PathBuf};
@@ -203,23 +203,34 @@ impl TableLog {
         make_durable(&self.table, &[commit_path(version)])
             .await
             .map_err(|source| failed(&self.table, source))?;
-        if (version + 1).is_multiple_of(CHECKPOINT_INTERVAL) {
-            self.checkpoint().await;
-        }
         Ok(Some(version))
     }
 
-    /// Writes a checkpoint of the newest version. Readers need none to be right, so a failure is only logged.
-    async fn checkpoint(&mut self) {
-        let name = self.name.clone();
-        let written = match self.state().await {
-            Ok(table) => deltalake::checkpoints::create_checkpoint(table, None)
-                .await
-                .map_err(|source| LakeError::storage("write a checkpoint", location(table), source)),
+    /// The checkpoint that the newest commit makes due.
+    pub fn due_checkpoint(&self) -> Option<Checkpoint> {
+        (self.tip + 1).is_multiple_of(CHECKPOINT_INTERVAL).then(|| Checkpoint {
+            table: self.table.clone(),
+            version: self.tip,
+        })
+    }
+}
+
+/// A checkpoint that is due. It is written from a state of its own, because bringing that up to date and writing it takes
+/// some tenths of a second, in which nobody should wait for the table's log.
+pub(crate) struct Checkpoint {
+    table: DeltaTable,
+    version: Version,
+}
+
+impl Checkpoint {
+    /// Writes it. Readers need none to be right, so a failure is only logged.
+    pub async fn write(mut self) {
+        let written = match self.table.update_incremental(Some(self.version)).await {
+            Ok(()) => deltalake::checkpoints::create_checkpoint(&self.table, None).await,
             Err(error) => Err(error),
         };
         if let Err(error) = written {
-            tracing::warn!(table = %name, version = self.tip, %error, "no checkpoint was written; the next one is tried after {CHECKPOINT_INTERVAL} commits");
+            tracing::warn!(table = %location(&self.table), version = self.version, %error, "no checkpoint was written; the next one is tried after {CHECKPOINT_INTERVAL} commits");
         }
     }
 }

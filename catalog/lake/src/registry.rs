@@ -32,6 +32,7 @@ use lakeloop_domain::{
 
 use crate::append::appending;
 use crate::conform::{Extra, conform};
+use crate::lake::release;
 use crate::log::{Change, MAX_ATTEMPTS};
 use crate::rows::{models_from_batch, models_to_batch};
 use crate::{Lake, LakeError, TableName, files, scan};
@@ -213,7 +214,11 @@ fn judge(known: &[Standing], wish: &StageMove) -> Result<Verdict, LakeError> {
 /// Commits the change when the table is still as `state` has it; false when it is not.
 async fn commit_after(lake: &Lake, state: &DeltaTable, change: &Change) -> Result<bool, LakeError> {
     let mut log = lake.existing(&TABLE).await?;
-    Ok(state.version() == Some(log.tip()) && log.commit(change).await?.is_some())
+    let is_committed = state.version() == Some(log.tip()) && log.commit(change).await?.is_some();
+    if is_committed {
+        release(log).await;
+    }
+    Ok(is_committed)
 }
 
 async fn find(lake: &Lake, filter: Option<Expr>) -> Result<Vec<ModelRecord>, LakeError> {

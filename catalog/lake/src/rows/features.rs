@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, Float64Array, Float64Builder, Int64Builder, MapBuilder, MapFieldNames, StringArray, StringBuilder,
 };
-use lakeloop_domain::{FeatureType, FeatureValue, Features, NamedValue};
+use lakeloop_domain::{FeatureType, FeatureValue, Features, NamedValue, ValueRef};
 
 use super::cells::{Cells, value};
 use crate::{LakeError, TableName};
@@ -18,40 +18,72 @@ fn field_names() -> Option<MapFieldNames> {
     })
 }
 
+/// The columns `numeric` and `categorical`, put together row by row.
+pub(super) struct FeatureColumns {
+    numeric: MapBuilder<StringBuilder, Float64Builder>,
+    categorical: MapBuilder<StringBuilder, StringBuilder>,
+}
+
+impl FeatureColumns {
+    pub fn new() -> Self {
+        Self {
+            numeric: MapBuilder::new(field_names(), StringBuilder::new(), Float64Builder::new()),
+            categorical: MapBuilder::new(field_names(), StringBuilder::new(), StringBuilder::new()),
+        }
+    }
+
+    /// Adds the features of one row. A value that is not of its feature's type has no place in the maps: an error, after
+    /// which everything is as before.
+    #[inline]
+    pub fn push<'a>(
+        &mut self,
+        table: &TableName,
+        features: impl Iterator<Item = (&'a str, FeatureType, ValueRef<'a>)> + Clone,
+    ) -> Result<(), LakeError> {
+        if let Some((name, feature_type, _)) = features.clone().find(|(_, of, value)| !value.fits(*of)) {
+            let found = format!("feature `{name}` is no {}", feature_type.as_str());
+            return Err(value(table, "numeric", &found));
+        }
+        let unfit = |source| LakeError::Arrow {
+            table: table.clone(),
+            source,
+        };
+        for (name, feature_type, value) in features {
+            if feature_type == FeatureType::Category {
+                self.categorical.keys().append_value(name);
+                match value {
+                    ValueRef::Category(text) => self.categorical.values().append_value(text),
+                    _ => self.categorical.values().append_null(),
+                }
+            } else {
+                self.numeric.keys().append_value(name);
+                self.numeric.values().append_option(value.as_number());
+            }
+        }
+        self.numeric.append(true).map_err(unfit)?;
+        self.categorical.append(true).map_err(unfit)
+    }
+
+    /// The two columns.
+    pub fn finish(mut self) -> [ArrayRef; 2] {
+        [Arc::new(self.numeric.finish()), Arc::new(self.categorical.finish())]
+    }
+}
+
 /// The columns `numeric` and `categorical` of rows with these features.
-///
-/// A value that is not of its feature's type has no place in the maps and is an error.
 pub(super) fn to_columns<'a>(
     table: &TableName,
     rows: impl Iterator<Item = &'a Features>,
 ) -> Result<[ArrayRef; 2], LakeError> {
-    let mut numeric = MapBuilder::new(field_names(), StringBuilder::new(), Float64Builder::new());
-    let mut categorical = MapBuilder::new(field_names(), StringBuilder::new(), StringBuilder::new());
-    let unfit = |source| LakeError::Arrow {
-        table: table.clone(),
-        source,
-    };
+    let mut columns = FeatureColumns::new();
     for features in rows {
-        for feature in features {
-            if !feature.value.fits(feature.feature_type) {
-                let found = format!("feature `{}` is no {}", feature.name, feature.feature_type.as_str());
-                return Err(value(table, "numeric", &found));
-            }
-            if feature.feature_type == FeatureType::Category {
-                categorical.keys().append_value(&feature.name);
-                match &feature.value {
-                    FeatureValue::Category(text) => categorical.values().append_value(text),
-                    _ => categorical.values().append_null(),
-                }
-            } else {
-                numeric.keys().append_value(&feature.name);
-                numeric.values().append_option(feature.value.as_number());
-            }
-        }
-        numeric.append(true).map_err(unfit)?;
-        categorical.append(true).map_err(unfit)?;
+        let each = features.iter();
+        columns.push(
+            table,
+            each.map(|one| (&*one.name, one.feature_type, (&one.value).into())),
+        )?;
     }
-    Ok([Arc::new(numeric.finish()), Arc::new(categorical.finish())])
+    Ok(columns.finish())
 }
 
 /// The features of one row: numbers first, then categories, each in the order they were written.
@@ -77,21 +109,49 @@ pub(super) fn of_row(cells: &Cells, row: usize) -> Result<Features, LakeError> {
     Ok(numbers.chain(texts).collect())
 }
 
-/// A column of whole numbers by name, such as table versions.
+/// A column of whole numbers by name, such as table versions, put together row by row.
+pub(super) struct NumbersByName {
+    map: MapBuilder<StringBuilder, Int64Builder>,
+}
+
+impl NumbersByName {
+    pub fn new() -> Self {
+        Self {
+            map: MapBuilder::new(field_names(), StringBuilder::new(), Int64Builder::new()),
+        }
+    }
+
+    /// Adds the numbers of one row.
+    #[inline]
+    pub fn push<'a>(
+        &mut self,
+        table: &TableName,
+        numbers: impl Iterator<Item = (&'a str, i64)>,
+    ) -> Result<(), LakeError> {
+        for (name, number) in numbers {
+            self.map.keys().append_value(name);
+            self.map.values().append_value(number);
+        }
+        self.map.append(true).map_err(|source| LakeError::Arrow {
+            table: table.clone(),
+            source,
+        })
+    }
+
+    /// The column.
+    pub fn finish(mut self) -> ArrayRef {
+        Arc::new(self.map.finish())
+    }
+}
+
+/// A column of whole numbers by name.
 pub(super) fn numbers_by_name<'a>(
     table: &TableName,
     rows: impl Iterator<Item = &'a [(String, i64)]>,
 ) -> Result<ArrayRef, LakeError> {
-    let mut map = MapBuilder::new(field_names(), StringBuilder::new(), Int64Builder::new());
+    let mut column = NumbersByName::new();
     for row in rows {
-        for (name, number) in row {
-            map.keys().append_value(name);
-            map.values().append_value(*number);
-        }
-        map.append(true).map_err(|source| LakeError::Arrow {
-            table: table.clone(),
-            source,
-        })?;
+        column.push(table, row.iter().map(|(name, number)| (name.as_str(), *number)))?;
     }
-    Ok(Arc::new(map.finish()))
+    Ok(column.finish())
 }

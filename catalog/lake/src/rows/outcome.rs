@@ -1,34 +1,149 @@
 //! Rows of the `outcomes` table.
 
-use arrow::record_batch::RecordBatch;
-use lakeloop_domain::{DecisionId, OutcomeRecord, OutcomeValue, StrategyName, UnitId};
+use std::sync::Arc;
 
-use super::cells::{Cells, batch, instants, optional_numbers, optional_texts, texts};
+use arrow::array::{ArrayRef, Float64Builder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow::record_batch::RecordBatch;
+use lakeloop_domain::{DecisionId, Micros, OutcomeRecord, OutcomeValue, StrategyName, UnitId};
+
+use super::cells::{Cells, batch};
 use crate::{LakeError, TableName};
+
+/// One outcome as a row takes it, borrowed from wherever it is kept; the fields are those of
+/// [`OutcomeRecord`](lakeloop_domain::OutcomeRecord).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OutcomeRow<'a> {
+    /// Names the outcome.
+    pub outcome_id: &'a str,
+    /// The decision that it belongs to, when the report named one.
+    pub decision_id: Option<&'a str>,
+    /// The strategy, where the report named a unit.
+    pub strategy: Option<&'a str>,
+    /// The unit, when the report named one.
+    pub unit: Option<&'a str>,
+    /// The name of the event.
+    pub event: &'a str,
+    /// What the event carries.
+    pub value: RowValue<'a>,
+    /// When it happened.
+    pub event_time: Micros,
+    /// When lakeloop was told.
+    pub received_at: Micros,
+}
+
+/// What an outcome carries, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RowValue<'a> {
+    /// A number.
+    Number(f64),
+    /// A category.
+    Category(&'a str),
+}
+
+/// Rows of `outcomes`, put together column by column while they come.
+pub struct OutcomeRows {
+    n_rows: usize,
+    outcome_ids: StringBuilder,
+    decision_ids: StringBuilder,
+    strategies: StringBuilder,
+    units: StringBuilder,
+    events: StringBuilder,
+    numbers: Float64Builder,
+    categories: StringBuilder,
+    event_times: TimestampMicrosecondBuilder,
+    received: TimestampMicrosecondBuilder,
+}
+
+impl Default for OutcomeRows {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl OutcomeRows {
+    /// No rows yet.
+    pub fn new() -> Self {
+        let instants = || TimestampMicrosecondBuilder::new().with_timezone("UTC");
+        Self {
+            n_rows: 0,
+            outcome_ids: StringBuilder::new(),
+            decision_ids: StringBuilder::new(),
+            strategies: StringBuilder::new(),
+            units: StringBuilder::new(),
+            events: StringBuilder::new(),
+            numbers: Float64Builder::new(),
+            categories: StringBuilder::new(),
+            event_times: instants(),
+            received: instants(),
+        }
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.n_rows
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.n_rows == 0
+    }
+
+    /// Adds one row.
+    // Inlined for the same reason as `DecisionRows::push`.
+    #[inline]
+    pub fn push(&mut self, row: &OutcomeRow<'_>) {
+        let (number, category) = match row.value {
+            RowValue::Number(number) => (Some(number), None),
+            RowValue::Category(category) => (None, Some(category)),
+        };
+        self.outcome_ids.append_value(row.outcome_id);
+        self.decision_ids.append_option(row.decision_id);
+        self.strategies.append_option(row.strategy);
+        self.units.append_option(row.unit);
+        self.events.append_value(row.event);
+        self.numbers.append_option(number);
+        self.categories.append_option(category);
+        self.event_times.append_value(row.event_time);
+        self.received.append_value(row.received_at);
+        self.n_rows += 1;
+    }
+
+    /// The rows as a batch.
+    pub fn finish(mut self) -> Result<RecordBatch, LakeError> {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.outcome_ids.finish()),
+            Arc::new(self.decision_ids.finish()),
+            Arc::new(self.strategies.finish()),
+            Arc::new(self.units.finish()),
+            Arc::new(self.events.finish()),
+            Arc::new(self.numbers.finish()),
+            Arc::new(self.categories.finish()),
+            Arc::new(self.event_times.finish()),
+            Arc::new(self.received.finish()),
+        ];
+        batch(TableName::Outcomes, columns)
+    }
+}
 
 /// The outcomes as rows.
 pub fn outcomes_to_batch(outcomes: &[OutcomeRecord]) -> Result<RecordBatch, LakeError> {
-    let each = || outcomes.iter();
-    batch(
-        TableName::Outcomes,
-        vec![
-            texts(each().map(|outcome| outcome.outcome_id.as_str())),
-            optional_texts(each().map(|outcome| outcome.decision_id.as_ref().map(DecisionId::as_str))),
-            optional_texts(each().map(|outcome| outcome.strategy.as_ref().map(StrategyName::as_str))),
-            optional_texts(each().map(|outcome| outcome.unit.as_ref().map(UnitId::as_str))),
-            texts(each().map(|outcome| outcome.event.as_str())),
-            optional_numbers(each().map(|outcome| match outcome.value {
-                OutcomeValue::Number(number) => Some(number),
-                OutcomeValue::Category(_) => None,
-            })),
-            optional_texts(each().map(|outcome| match &outcome.value {
-                OutcomeValue::Number(_) => None,
-                OutcomeValue::Category(category) => Some(category.as_str()),
-            })),
-            instants(each().map(|outcome| outcome.event_time)),
-            instants(each().map(|outcome| outcome.received_at)),
-        ],
-    )
+    let mut rows = OutcomeRows::new();
+    for outcome in outcomes {
+        rows.push(&OutcomeRow {
+            outcome_id: outcome.outcome_id.as_str(),
+            decision_id: outcome.decision_id.as_ref().map(DecisionId::as_str),
+            strategy: outcome.strategy.as_ref().map(StrategyName::as_str),
+            unit: outcome.unit.as_ref().map(UnitId::as_str),
+            event: &outcome.event,
+            value: match &outcome.value {
+                OutcomeValue::Number(number) => RowValue::Number(*number),
+                OutcomeValue::Category(category) => RowValue::Category(category),
+            },
+            event_time: outcome.event_time,
+            received_at: outcome.received_at,
+        });
+    }
+    rows.finish()
 }
 
 /// The rows as outcomes.
