@@ -68,6 +68,7 @@ pub enum ValueRef<'a> {
 
 impl ValueRef<'_> {
     /// The value as a number: booleans are 1 and 0; `None` for categories and missing values.
+    #[inline]
     pub fn as_number(self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(number),
@@ -77,6 +78,7 @@ impl ValueRef<'_> {
     }
 
     /// True when the value may stand in a feature of this type; a missing value always may.
+    #[inline]
     pub fn fits(self, feature_type: FeatureType) -> bool {
         matches!(
             (self, feature_type),
@@ -89,6 +91,7 @@ impl ValueRef<'_> {
 }
 
 impl<'a> From<&'a FeatureValue> for ValueRef<'a> {
+    #[inline]
     fn from(value: &'a FeatureValue) -> Self {
         match value {
             FeatureValue::Missing => Self::Missing,

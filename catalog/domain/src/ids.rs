@@ -35,8 +35,13 @@ fn is_slug(text: &str) -> bool {
 }
 
 /// An identifier that callers choose freely: printable, not empty, at most 256 bytes.
+#[inline]
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control)
+    let has_control = |text: &str| match text.is_ascii() {
+        true => text.bytes().any(|byte| byte.is_ascii_control()),
+        false => text.chars().any(char::is_control),
+    };
+    !text.is_empty() && text.len() <= 256 && !has_control(text)
 }
 
 macro_rules! text_id {
@@ -54,6 +59,7 @@ macro_rules! text_id {
             }
 
             /// True when the text is such an identifier.
+            #[inline]
             pub fn allows(text: &str) -> bool {
                 $check(text)
             }

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use crate::disk::{Disk, remove_if_there};
 use crate::error::JournalError;
 use crate::options::{JournalOptions, JournalStatus};
+use crate::records::Records;
 use crate::recovery::{self, LOCK_NAME, Recovered, Recovery};
 use crate::segment::{self, Content, MAX_PAYLOAD_BYTES, SegmentNumber};
 use crate::state::{Segment, Shared, State};
@@ -154,12 +155,12 @@ impl Journal {
         self.shared().state().sealed.keys().copied().collect()
     }
 
-    /// The payloads of a sealed segment, in the order they were appended. Reads the whole file.
+    /// The records of a sealed segment, in the order they were appended. Reads the whole file.
     ///
     /// # Errors
     /// [`JournalError::NotSealed`], [`JournalError::NoSuchSegment`]; [`JournalError::DamagedSegment`] when the file
     /// no longer holds what was checked when it was opened or written; [`JournalError::Closed`], [`JournalError::Io`].
-    pub fn read(&self, segment: SegmentNumber) -> Result<Vec<Vec<u8>>, JournalError> {
+    pub fn read(&self, segment: SegmentNumber) -> Result<Records, JournalError> {
         let shared = self.shared();
         if !shared.state().check_sealed(segment)? {
             return Err(JournalError::NoSuchSegment { segment });
@@ -171,13 +172,7 @@ impl Journal {
             .map_err(|error| JournalError::io("read", &path, error))?;
         let offset = match segment::scan(&bytes, segment) {
             Content::Segment(scan) => match scan.gaps.first() {
-                None => {
-                    return Ok(scan
-                        .payloads
-                        .into_iter()
-                        .map(|payload| bytes[payload].to_vec())
-                        .collect());
-                }
+                None => return Ok(Records::new(bytes, scan.payloads)),
                 Some(gap) => gap.bytes.start as u64,
             },
             Content::OtherFormat(_) | Content::Foreign(_) => 0,

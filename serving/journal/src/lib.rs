@@ -46,7 +46,7 @@
 //!
 //! journal.seal()?;
 //! for segment in journal.sealed() {
-//!     assert_eq!(journal.read(segment)?, [b"a decision"]);
+//!     assert!(journal.read(segment)?.iter().eq([b"a decision"]));
 //!     journal.release(segment)?;
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -58,6 +58,7 @@ mod fault_disk;
 mod identity;
 mod journal;
 mod options;
+mod records;
 mod recovery;
 mod segment;
 mod state;
@@ -69,6 +70,7 @@ pub use error::JournalError;
 pub use fault_disk::{Crash, FaultDisk, Operation};
 pub use journal::Journal;
 pub use options::{JournalOptions, JournalStatus};
+pub use records::Records;
 pub use recovery::{Damage, Recovery};
 pub use segment::{DamageKind, MAX_PAYLOAD_BYTES, SegmentNumber};
 pub use ticket::{Position, SyncTicket};

@@ -136,7 +136,7 @@ impl Model {
             if segment.get() > self.lake_version {
                 let Ok(payloads) = journal.read(segment) else { return };
                 self.lake_version = segment.get();
-                for payload in &payloads {
+                for payload in payloads.iter() {
                     assert!(self.lake.insert(record_of(payload)), "a record entered the lake twice");
                 }
             }
@@ -179,8 +179,8 @@ impl Model {
         for segment in journal.sealed() {
             let payloads = journal.read(segment).unwrap();
             if segment.get() > self.lake_version {
-                for payload in payloads {
-                    let record = record_of(&payload);
+                for payload in payloads.iter() {
+                    let record = record_of(payload);
                     assert!(found.insert(record), "record {record} is there twice");
                     assert!(record < self.next_record);
                 }

@@ -17,11 +17,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::web::Bytes;
-use lakeloop_domain::DecisionId;
+use lakeloop_domain::DecisionRecord;
 use lakeloop_journal::{JournalError, Position};
 
 use crate::problem::Problem;
-use crate::record::DecisionEntry;
 
 /// The first answer that a decision id got.
 #[derive(Debug, Clone)]
@@ -37,7 +36,7 @@ pub(crate) struct First {
 /// A decision that was made but is neither logged nor answered yet.
 pub(crate) struct Prepared {
     /// The id, when the caller chose it.
-    pub(crate) chosen_id: Option<DecisionId>,
+    pub(crate) chosen_id: Option<Arc<str>>,
     /// The strategy that decided.
     pub(crate) strategy: Arc<str>,
     /// The journal's record.
@@ -60,8 +59,8 @@ struct Remembered {
 }
 
 impl Remembered {
-    fn insert(&mut self, id: &str, first: First, capacity: usize) {
-        if capacity == 0 || self.by_id.contains_key(id) {
+    fn insert(&mut self, id: Arc<str>, first: First, capacity: usize) {
+        if capacity == 0 || self.by_id.contains_key(&id) {
             return;
         }
         if self.order.len() >= capacity
@@ -69,7 +68,6 @@ impl Remembered {
         {
             self.by_id.remove(&oldest);
         }
-        let id: Arc<str> = id.into();
         self.order.push_back(Arc::clone(&id));
         self.by_id.insert(id, first);
     }
@@ -90,21 +88,22 @@ impl Answers {
     }
 
     /// The first answer of an id, if it is remembered; a conflict when another strategy gave it.
-    pub(crate) fn get(&self, id: &DecisionId, strategy: &str) -> Result<Option<First>, Problem> {
-        match self.lock().by_id.get(id.as_str()) {
+    pub(crate) fn get(&self, id: &str, strategy: &str) -> Result<Option<First>, Problem> {
+        match self.lock().by_id.get(id) {
             Some(first) if *first.strategy != *strategy => Err(conflict(id, &first.strategy, strategy)),
             found => Ok(found.cloned()),
         }
     }
 
     /// Remembers a decision from before the start, unless an earlier one has its id.
-    pub(crate) fn restore(&self, entry: &DecisionEntry<'_>, answer: Vec<u8>) {
+    pub(crate) fn restore(&self, record: &DecisionRecord, answer: Vec<u8>) {
         let first = First {
-            strategy: entry.strategy.into(),
+            strategy: record.strategy.as_str().into(),
             answer: answer.into(),
             position: None,
         };
-        self.lock().insert(entry.decision_id, first, self.capacity);
+        self.lock()
+            .insert(record.decision_id.as_str().into(), first, self.capacity);
     }
 
     /// Logs decisions, all in one append, and answers each; one whose id is remembered already, also from earlier in the
@@ -119,14 +118,14 @@ impl Answers {
         let mut remembered = self.lock();
         let mut fresh: Vec<Prepared> = Vec::with_capacity(decisions.len());
         let mut places: Vec<Place> = Vec::with_capacity(decisions.len());
-        let mut fresh_by_id: HashMap<DecisionId, usize> = HashMap::new();
+        let mut fresh_by_id: HashMap<Arc<str>, usize> = HashMap::new();
         for decision in decisions {
             let Some(id) = &decision.chosen_id else {
                 places.push(Place::Fresh(fresh.len()));
                 fresh.push(decision);
                 continue;
             };
-            if let Some(first) = remembered.by_id.get(id.as_str()) {
+            if let Some(first) = remembered.by_id.get(id) {
                 if first.strategy != decision.strategy {
                     return Err(conflict(id, &first.strategy, &decision.strategy));
                 }
@@ -137,7 +136,7 @@ impl Answers {
                 }
                 places.push(Place::Fresh(idx));
             } else {
-                fresh_by_id.insert(id.clone(), fresh.len());
+                fresh_by_id.insert(Arc::clone(id), fresh.len());
                 places.push(Place::Fresh(fresh.len()));
                 fresh.push(decision);
             }
@@ -154,8 +153,8 @@ impl Answers {
                     answer: decision.answer.into(),
                     position,
                 };
-                if let Some(id) = &decision.chosen_id {
-                    remembered.insert(id.as_str(), first.clone(), self.capacity);
+                if let Some(id) = decision.chosen_id {
+                    remembered.insert(id, first.clone(), self.capacity);
                 }
                 first
             })
@@ -183,7 +182,7 @@ enum Place {
     Fresh(usize),
 }
 
-fn conflict(id: &DecisionId, first: &str, asked: &str) -> Problem {
+fn conflict(id: &str, first: &str, asked: &str) -> Problem {
     Problem::Conflict {
         detail: format!(
             "decision id `{id}` belongs to a decision of strategy `{first}`; choose another id to decide `{asked}`"
@@ -198,7 +197,7 @@ mod tests {
 
     fn prepared(id: Option<&str>, strategy: &str, answer: &str) -> Prepared {
         Prepared {
-            chosen_id: id.map(|id| DecisionId::new(id).unwrap()),
+            chosen_id: id.map(Arc::from),
             strategy: strategy.into(),
             payload: answer.into(),
             answer: answer.into(),
@@ -271,8 +270,8 @@ mod tests {
             assert!(matches!(log.commit(&answers, batch), Err(Problem::Conflict { .. })));
         }
         assert_eq!(log.payloads.len(), 1);
-        assert!(answers.get(&DecisionId::new("b").unwrap(), "s").unwrap().is_none());
-        assert!(answers.get(&DecisionId::new("a").unwrap(), "t").is_err());
+        assert!(answers.get("b", "s").unwrap().is_none());
+        assert!(answers.get("a", "t").is_err());
     }
 
     #[test]
@@ -290,7 +289,7 @@ mod tests {
         for id in ["a", "b", "c"] {
             log.commit(&answers, vec![prepared(Some(id), "s", id)]).unwrap();
         }
-        let knows = |id: &str| answers.get(&DecisionId::new(id).unwrap(), "s").unwrap().is_some();
+        let knows = |id: &str| answers.get(id, "s").unwrap().is_some();
         assert_eq!(["a", "b", "c"].map(knows), [false, true, true]);
     }
 }

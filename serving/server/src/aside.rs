@@ -28,12 +28,13 @@ pub(crate) fn app_id(path: &Path) -> String {
 }
 
 /// Keeps records for good. A file of the same name is replaced: it is from an earlier attempt on the same segment.
-pub(crate) fn store(path: &Path, records: &[Vec<u8>]) -> io::Result<()> {
+pub(crate) fn store(path: &Path, records: &[impl AsRef<[u8]>]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let unfinished = path.with_extension("unfinished");
     let mut bytes = Vec::new();
     for record in records {
+        let record = record.as_ref();
         let len = u32::try_from(record.len()).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?;
         bytes.extend_from_slice(&len.to_le_bytes());
         bytes.extend_from_slice(record);

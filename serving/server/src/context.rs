@@ -4,67 +4,159 @@
 //! required key left out are all refused by name; only fields that the blueprint lets be missing may be absent or null.
 //! A whole number is a number; a number is no boolean and no category, so that what training sees is what was meant.
 
-use lakeloop_domain::{ContextField, FeatureType, FeatureValue, Features, NamedValue};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lakeloop_domain::{ContextField, FeatureType, Features, NamedValue, ValueRef};
 
 use crate::json::{Json, Object};
 use crate::nearest::nearest;
 use crate::problem::Problem;
+use crate::scan::{Scalar, Scanner};
 use crate::wire::words;
 
-/// The context as features, in the order of `declared`, with room for `n_more`. `path` names a key for messages.
-pub(crate) fn features(
+/// The context as one value for each field of `declared`, in its order. `path` names a key for messages.
+pub(crate) fn values<'r>(
     declared: &[ContextField],
-    given: Object<'_>,
-    n_more: usize,
+    places: &Places,
+    given: &'r Object<'_>,
     path: &dyn Fn(&str) -> String,
-) -> Result<Features, Problem> {
-    let mut features: Features = Vec::with_capacity(declared.len() + n_more);
-    features.extend(declared.iter().map(|field| NamedValue {
+) -> Result<Vec<ValueRef<'r>>, Problem> {
+    let mut context = Context::new(declared, places);
+    for (key, json) in given {
+        let idx = context.find(key).ok_or_else(|| unknown(declared, key, path))?;
+        if context.give(idx).is_none() {
+            let detail = format!("`{key}` is given twice; give it once");
+            return Err(Problem::invalid(path(key), detail));
+        }
+        context.values[idx] = value(&declared[idx], json, path)?;
+    }
+    context.whole().map_err(|field| {
+        let expected = words_for(field.feature_type);
+        let detail = format!(
+            "`{}` is missing; send {expected}, or declare `missing = \"allowed\"` in the blueprint",
+            field.name
+        );
+        Problem::invalid(path(&field.name), detail)
+    })
+}
+
+/// The same from a body that is scanned, with the scanner before the context; `None` where [`values`] must judge.
+pub(crate) fn scan<'b>(
+    declared: &[ContextField],
+    places: &Places,
+    scanner: &mut Scanner<'b>,
+) -> Option<Vec<ValueRef<'b>>> {
+    let mut context = Context::new(declared, places);
+    scanner.object(|scanner, key| {
+        let idx = context.find(key)?;
+        context.give(idx)?;
+        context.values[idx] = match (declared[idx].feature_type, scanner.scalar()?) {
+            (_, Scalar::Null) => ValueRef::Missing,
+            (FeatureType::Number, Scalar::Number(number)) => ValueRef::Number(number),
+            (FeatureType::Boolean, Scalar::Bool(boolean)) => ValueRef::Boolean(boolean),
+            (FeatureType::Category, Scalar::Text(text)) => ValueRef::Category(text),
+            _ => return None,
+        };
+        Some(())
+    })?;
+    context.whole().ok()
+}
+
+/// The values of a context that is not there; `None` where one is required.
+pub(crate) fn absent(declared: &[ContextField]) -> Option<Vec<ValueRef<'static>>> {
+    Context::new(declared, &Places::default()).whole().ok()
+}
+
+/// Values with the names and types of their fields, with room for `n_more`.
+pub(crate) fn named(declared: &[ContextField], values: &[ValueRef<'_>], n_more: usize) -> Features {
+    let mut features = Features::with_capacity(declared.len() + n_more);
+    features.extend(declared.iter().zip(values).map(|(field, value)| NamedValue {
         name: field.name.clone(),
         feature_type: field.feature_type,
-        value: FeatureValue::Missing,
+        value: (*value).into(),
     }));
-    let mut is_given = vec![false; declared.len()];
-    for (position, (key, json)) in given.into_iter().enumerate() {
-        // Callers tend to send fields in the declared order, which saves the search.
-        let in_order = declared.get(position).is_some_and(|field| *field.name == *key);
-        let idx = match in_order {
-            true => position,
-            false => declared
-                .iter()
-                .position(|field| *field.name == *key)
-                .ok_or_else(|| unknown(declared, &key, path))?,
-        };
-        if std::mem::replace(&mut is_given[idx], true) {
-            let detail = format!("`{key}` is given twice; give it once");
-            return Err(Problem::invalid(path(&key), detail));
-        }
-        features[idx].value = value(&declared[idx], json, path)?;
-    }
-    let missing = declared
-        .iter()
-        .zip(&features)
-        .find(|(field, feature)| !field.missing_allowed && feature.value == FeatureValue::Missing);
-    match missing {
-        None => Ok(features),
-        Some((field, _)) => {
-            let expected = words_for(field.feature_type);
-            let detail = format!(
-                "`{}` is missing; send {expected}, or declare `missing = \"allowed\"` in the blueprint",
-                field.name
-            );
-            Err(Problem::invalid(path(&field.name), detail))
+    features
+}
+
+/// Where each key of a context stood among the declared fields last time. Callers write their keys in one order, so the
+/// next request is likely to have each at the same place; whether it has, the name decides.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// For each position of a key, the position of its field.
+    fields: Box<[AtomicUsize]>,
+}
+
+impl Places {
+    /// Supposes the declared order at first.
+    pub(crate) fn new(declared: &[ContextField]) -> Self {
+        Self {
+            fields: (0..declared.len()).map(AtomicUsize::new).collect(),
         }
     }
 }
 
-fn value(field: &ContextField, json: Json<'_>, path: &dyn Fn(&str) -> String) -> Result<FeatureValue, Problem> {
+/// A context that is being read.
+struct Context<'d, 'v> {
+    declared: &'d [ContextField],
+    places: &'d Places,
+    n_keys: usize,
+    values: Vec<ValueRef<'v>>,
+    is_given: Vec<bool>,
+}
+
+impl<'d, 'v> Context<'d, 'v> {
+    fn new(declared: &'d [ContextField], places: &'d Places) -> Self {
+        Self {
+            declared,
+            places,
+            n_keys: 0,
+            values: vec![ValueRef::Missing; declared.len()],
+            is_given: vec![false; declared.len()],
+        }
+    }
+
+    /// The position of the next key's field.
+    #[inline]
+    fn find(&mut self, name: &str) -> Option<usize> {
+        let place = self.places.fields.get(self.n_keys);
+        self.n_keys += 1;
+        let usual = place.map(|place| place.load(Ordering::Relaxed));
+        let is_it = |field: &ContextField| *field.name == *name;
+        if let Some(idx) = usual
+            && self.declared.get(idx).is_some_and(is_it)
+        {
+            return Some(idx);
+        }
+        let idx = self.declared.iter().position(is_it)?;
+        if let Some(place) = place {
+            place.store(idx, Ordering::Relaxed);
+        }
+        Some(idx)
+    }
+
+    /// Notes that a field is given; `None` when it was before.
+    #[inline]
+    fn give(&mut self, idx: usize) -> Option<()> {
+        (!std::mem::replace(&mut self.is_given[idx], true)).then_some(())
+    }
+
+    /// The values; or the first field that may not be missing and is.
+    fn whole(self) -> Result<Vec<ValueRef<'v>>, &'d ContextField> {
+        let mut each = self.declared.iter().zip(&self.values);
+        match each.find(|(field, value)| !field.missing_allowed && **value == ValueRef::Missing) {
+            None => Ok(self.values),
+            Some((field, _)) => Err(field),
+        }
+    }
+}
+
+fn value<'r>(field: &ContextField, json: &'r Json<'_>, path: &dyn Fn(&str) -> String) -> Result<ValueRef<'r>, Problem> {
     Ok(match (field.feature_type, json) {
-        (_, Json::Null) => FeatureValue::Missing,
-        (FeatureType::Number, Json::Integer(number)) => FeatureValue::Number(number as f64),
-        (FeatureType::Number, Json::Number(number)) => FeatureValue::Number(number),
-        (FeatureType::Boolean, Json::Bool(boolean)) => FeatureValue::Boolean(boolean),
-        (FeatureType::Category, Json::Text(text)) => FeatureValue::Category(text.into_owned()),
+        (_, Json::Null) => ValueRef::Missing,
+        (FeatureType::Number, Json::Integer(number)) => ValueRef::Number(*number as f64),
+        (FeatureType::Number, Json::Number(number)) => ValueRef::Number(*number),
+        (FeatureType::Boolean, Json::Bool(boolean)) => ValueRef::Boolean(*boolean),
+        (FeatureType::Category, Json::Text(text)) => ValueRef::Category(text),
         (feature_type, other) => {
             let expected = words_for(feature_type);
             let detail = format!("`{}` is {}; expected {expected}", field.name, other.describe());
@@ -98,6 +190,8 @@ fn unknown(declared: &[ContextField], key: &str, path: &dyn Fn(&str) -> String) 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use lakeloop_domain::FeatureValue;
+
     use super::*;
 
     fn field(name: &str, feature_type: FeatureType, missing_allowed: bool) -> ContextField {
@@ -118,13 +212,21 @@ mod tests {
         let Json::Object(given) = Json::parse(context.as_bytes()).unwrap() else {
             unreachable!("the cases are objects")
         };
-        match features(&declared, given, 0, &|name| format!("context.{name}")) {
-            Ok(features) => {
+        let mut scanner = Scanner::new(context.as_bytes()).unwrap();
+        let places = Places::new(&declared);
+        let scanned = scan(&declared, &places, &mut scanner);
+        match values(&declared, &places, &given, &|name| format!("context.{name}")) {
+            Ok(values) => {
+                assert_eq!(scanned.as_ref(), Some(&values), "{context}");
+                let features = named(&declared, &values, 0);
                 let names: Vec<&str> = features.iter().map(|feature| feature.name.as_ref()).collect();
                 assert_eq!(names, ["age", "city", "vegetarian"], "declared order");
                 Ok(features.into_iter().map(|feature| feature.value).collect())
             }
-            Err(Problem::Invalid { field, detail }) => Err((field, detail)),
+            Err(Problem::Invalid { field, detail }) => {
+                assert_eq!(scanned, None, "{context}");
+                Err((field, detail))
+            }
             Err(other) => unreachable!("{other}"),
         }
     }

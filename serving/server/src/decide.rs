@@ -1,8 +1,8 @@
 //! Owns `POST /v1/decide` and `/v1/decide/batch`: from a request's body to a decision that is logged and answered.
 //!
 //! ```text
-//! parse ─► strategy ─► context ─► lake features ─► decide ─► journal ─► answer
-//!             │ known decision id ──────────────────────────────────────► first answer
+//! scan (or parse) ─► strategy ─► context ─► lake features ─► decide ─► journal ─► answer
+//!                        │ known decision id ──────────────────────────────────► first answer
 //! ```
 //!
 //! A decision is in the journal before it is answered. Without an id chosen by the caller the path takes no lock but the
@@ -16,50 +16,85 @@ use std::sync::Arc;
 
 use actix_web::web::Bytes;
 use futures::future::try_join_all;
-use lakeloop_decide::{Chosen, Decision, Scratch, decide};
-use lakeloop_domain::{Features, Micros};
+use lakeloop_decide::{Chosen, Decision, Scratch, decide_served};
+use lakeloop_domain::{Features, Micros, ValueRef};
 use lakeloop_journal::Position;
 use uuid::fmt::Hyphenated;
 
 use crate::answers::{First, Prepared};
+use crate::ask::Asked;
 use crate::context;
 use crate::json::Json;
 use crate::problem::{Chain, Problem};
-use crate::record::{DecisionEntry, EntryChoice};
+use crate::record::{Own, OwnChoice};
+use crate::reply::{Reply, Scores, missing_features};
 use crate::state::{App, Strategy};
 use crate::wire::{At, DecideRequest};
 
 thread_local! {
     /// Each thread that answers requests decides in buffers of its own.
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// What is used again for the next decision.
+#[derive(Default)]
+struct Buffers {
+    scratch: Scratch,
+    /// The journal record of the last decision.
+    record: Vec<u8>,
 }
 
 /// Answers one request for a decision.
 pub(crate) async fn one(app: &App, body: &[u8]) -> Result<Bytes, Problem> {
     let received_at = (app.clock)();
+    let scanned = Asked::scan_body(&app.strategies.load(), body);
+    if let Some(asked) = scanned {
+        return answer(app, asked, received_at).await;
+    }
     let request = DecideRequest::read(Json::parse(body)?, At::Body, app.limits.event_times)?;
-    match prepare(app, request, received_at).await? {
-        Ready::Known(first) => finish(app, first).await,
-        Ready::New(prepared) if prepared.chosen_id.is_none() => {
-            let position = app.journals.decisions.append(iter::once(prepared.payload.as_slice()))?;
-            app.journals.decisions.acknowledged(position).await?;
-            Ok(prepared.answer.into())
-        }
-        Ready::New(prepared) => {
-            let mut firsts = commit(app, vec![prepared])?;
-            match firsts.pop() {
+    match check(app, &request)? {
+        Checked::Known(first) => finish(app, first).await,
+        Checked::New(asked) => answer(app, asked, received_at).await,
+    }
+}
+
+async fn answer(app: &App, asked: Asked<'_>, received_at: Micros) -> Result<Bytes, Problem> {
+    if asked.chosen_id.is_some() {
+        return match prepare(app, asked, received_at).await? {
+            Ready::Known(first) => finish(app, first).await,
+            Ready::New(prepared) => match commit(app, vec![prepared])?.pop() {
                 Some(first) => finish(app, first).await,
                 None => Err(Problem::Internal),
-            }
-        }
+            },
+        };
     }
+    let found = Found::look_up(app, &asked, received_at).await;
+    let (reply, position) = BUFFERS.with_borrow_mut(|buffers| {
+        let reply = decided(app, &asked, &found, received_at, buffers)?;
+        let position = app.journals.decisions.append(iter::once(buffers.record.as_slice()))?;
+        Ok::<_, Problem>((reply, position))
+    })?;
+    app.journals.decisions.acknowledged(position).await?;
+    Ok(reply.into())
 }
 
 /// Answers a batch: `{"decisions": [{…}, …]}` in the order of the requests.
 pub(crate) async fn batch(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
     let received_at = (app.clock)();
-    let requests = DecideRequest::read_many(Json::parse(body)?, app.limits.event_times)?;
-    let ready = try_join_all(requests.into_iter().map(|request| prepare(app, request, received_at))).await?;
+    let scanned = Asked::scan_batch(&app.strategies.load(), body);
+    let ready = match scanned {
+        Some(all) => try_join_all(all.into_iter().map(|asked| prepare(app, asked, received_at))).await?,
+        None => {
+            let requests = DecideRequest::read_many(Json::parse(body)?, app.limits.event_times)?;
+            let each = requests.iter().map(|request| async {
+                match check(app, request)? {
+                    Checked::Known(first) => Ok(Ready::Known(first)),
+                    Checked::New(asked) => prepare(app, asked, received_at).await,
+                }
+            });
+            try_join_all(each).await?
+        }
+    };
     let mut fresh = Vec::with_capacity(ready.len());
     let mut known = Vec::with_capacity(ready.len());
     for one in ready {
@@ -91,6 +126,30 @@ pub(crate) async fn batch(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
     Ok(answer)
 }
 
+/// A request that was parsed.
+enum Checked<'r> {
+    /// Its decision was made before.
+    Known(First),
+    New(Asked<'r>),
+}
+
+fn check<'r>(app: &App, request: &'r DecideRequest<'_>) -> Result<Checked<'r>, Problem> {
+    let strategy = app.strategies.load().get(&request.strategy).cloned()?;
+    // A repeat gets its first answer even when the blueprint has changed and would refuse its context now.
+    match known(app, &strategy, request.chosen_id())? {
+        Some(first) => Ok(Checked::Known(first)),
+        None => Asked::check(strategy, request).map(Checked::New),
+    }
+}
+
+/// The first answer of an id that the caller chose, if it was given before.
+fn known(app: &App, strategy: &Strategy, chosen_id: Option<&str>) -> Result<Option<First>, Problem> {
+    match chosen_id {
+        None => Ok(None),
+        Some(id) => app.answers.get(id, &strategy.name),
+    }
+}
+
 /// A request that was decided, or had been before.
 enum Ready {
     Known(First),
@@ -98,100 +157,134 @@ enum Ready {
 }
 
 /// Decides; nothing is logged yet.
-async fn prepare(app: &App, request: DecideRequest<'_>, received_at: Micros) -> Result<Ready, Problem> {
-    let strategy = find(app, &request)?;
-    if let Some(id) = &request.decision_id
-        && let Some(first) = app.answers.get(id, &strategy.name)?
-    {
+async fn prepare(app: &App, asked: Asked<'_>, received_at: Micros) -> Result<Ready, Problem> {
+    if let Some(first) = known(app, &asked.strategy, asked.chosen_id)? {
         return Ok(Ready::Known(first));
     }
-    let blueprint = strategy.blueprint();
-    let at = request.at;
-    let path = |name: &str| at.field(&format!("context.{name}"));
-    let n_lake_features = strategy.n_lake_features();
-    let mut features = context::features(&blueprint.context, request.context, n_lake_features, &path)?;
-    let event_time = request.event_time.unwrap_or(received_at);
-    let feature_versions = if strategy.views.is_empty() {
-        Vec::new()
-    } else {
-        let unit = Some(request.unit.as_str());
-        app.features
-            .extend(&strategy.views, unit, event_time, &mut features)
-            .await
-    };
+    let found = Found::look_up(app, &asked, received_at).await;
+    BUFFERS.with_borrow_mut(|buffers| {
+        let answer = decided(app, &asked, &found, received_at, buffers)?;
+        Ok(Ready::New(Prepared {
+            chosen_id: asked.chosen_id.map(Arc::from),
+            strategy: Arc::clone(&asked.strategy.name),
+            payload: buffers.record.clone(),
+            answer,
+        }))
+    })
+}
+
+/// The features of a decision whose strategy reads some from the lake.
+struct Found {
+    /// All features, in served order; `None` when they are the context alone.
+    features: Option<Features>,
+    /// The version of each view's table that was read.
+    versions: Vec<(String, i64)>,
+}
+
+impl Found {
+    async fn look_up(app: &App, asked: &Asked<'_>, received_at: Micros) -> Self {
+        let strategy = &asked.strategy;
+        if strategy.views.is_empty() {
+            return Self {
+                features: None,
+                versions: Vec::new(),
+            };
+        }
+        let declared = &strategy.blueprint().context;
+        let mut features = context::named(declared, &asked.context, strategy.n_lake_features());
+        let as_of = asked.event_time.unwrap_or(received_at);
+        let versions = app
+            .features
+            .extend(&strategy.views, Some(asked.unit), as_of, &mut features)
+            .await;
+        Self {
+            features: Some(features),
+            versions,
+        }
+    }
+}
+
+/// Decides: answers the reply's body and leaves the journal's record in the buffers.
+fn decided(
+    app: &App,
+    asked: &Asked<'_>,
+    found: &Found,
+    received_at: Micros,
+    buffers: &mut Buffers,
+) -> Result<Vec<u8>, Problem> {
+    let Buffers { scratch, record } = buffers;
+    let strategy = &*asked.strategy;
+    let bundle = &strategy.bundle;
     let mut id_buffer = [0; Hyphenated::LENGTH];
-    let decision_id = match &request.decision_id {
-        Some(id) => id.as_str(),
+    let decision_id = match asked.chosen_id {
+        Some(id) => id,
         None => app.ids.next(received_at, &mut id_buffer),
     };
-    let asked = Asked {
-        decision_id,
-        unit: request.unit.as_str(),
-        event_time,
-        received_at,
-        features,
-        feature_versions,
+    let values = match &found.features {
+        None => Cow::Borrowed(asked.context.as_slice()),
+        Some(features) => features.iter().map(|feature| ValueRef::from(&feature.value)).collect(),
     };
-    let (payload, answer) = SCRATCH.with_borrow_mut(|scratch| written(&strategy, asked, scratch))?;
-    Ok(Ready::New(Prepared {
-        chosen_id: request.decision_id,
-        strategy: Arc::clone(&strategy.name),
-        payload,
-        answer,
-    }))
-}
-
-fn find(app: &App, request: &DecideRequest<'_>) -> Result<Arc<Strategy>, Problem> {
-    app.strategies.load().get(&request.strategy).cloned()
-}
-
-/// What was asked, with the features found.
-struct Asked<'a> {
-    decision_id: &'a str,
-    unit: &'a str,
-    event_time: Micros,
-    received_at: Micros,
-    features: Features,
-    feature_versions: Vec<(String, i64)>,
-}
-
-/// Decides and writes the decision twice: as the journal keeps it and as the caller reads it.
-fn written(strategy: &Strategy, asked: Asked<'_>, scratch: &mut Scratch) -> Result<(Vec<u8>, Vec<u8>), Problem> {
-    let bundle = &strategy.bundle;
-    let decision = decide(bundle, &asked.features, asked.decision_id, scratch);
+    let decision = decide_served(bundle, &values, decision_id, scratch);
     if decision.failure.is_some() {
-        log_failure(strategy, asked.decision_id, &decision);
+        log_failure(strategy, decision_id, &decision);
     }
-    let actions = bundle.actions();
-    let entry = DecisionEntry {
-        decision_id: asked.decision_id,
-        strategy: &strategy.name,
-        blueprint_version: bundle.applied().version.as_str(),
-        model_version: bundle.model_version().map(|version| version.0),
+    let own = Own {
+        decision_id,
         unit: asked.unit,
-        event_time: asked.event_time,
-        received_at: asked.received_at,
-        features: Cow::Borrowed(&asked.features),
-        feature_versions: Cow::Borrowed(&asked.feature_versions),
-        actions: Cow::Borrowed(actions),
+        event_time: asked.event_time.unwrap_or(received_at),
+        received_at,
+        feature_versions: found
+            .versions
+            .iter()
+            .map(|(view, version)| (view.as_str(), *version))
+            .collect(),
         scores: Cow::Borrowed(decision.scores),
         choice: match decision.chosen {
-            Chosen::Action(action_idx) => EntryChoice::Action(&actions[action_idx]),
-            Chosen::Number(number) => EntryChoice::Number(number),
+            Chosen::Action(idx) => OwnChoice::Action(u32::try_from(idx).unwrap_or(u32::MAX)),
+            Chosen::Number(number) => OwnChoice::Number(number),
         },
         propensity: decision.propensity,
         reason: decision.reason,
-        policy: Some(Cow::Borrowed(&strategy.policy)),
-        salt: bundle.salt(),
     };
-    let missing = entry.missing_features(strategy.blueprint());
-    let payload = entry
-        .encode()
-        .map_err(|error| Problem::internal("encode a decision", &error))?;
-    let answer = entry
-        .answer(&missing)
-        .map_err(|error| Problem::internal("write an answer", &error))?;
-    Ok((payload, answer))
+    let written = strategy.record_form.write(&own, &values, record);
+    written.map_err(|error| Problem::internal("encode a decision", &error))?;
+    let missing = match found.features {
+        None => Vec::new(),
+        Some(_) => missing(strategy, found, &values),
+    };
+    let reply = Reply {
+        decision_id,
+        strategy: &strategy.name,
+        action: decision.action(bundle),
+        value: match decision.chosen {
+            Chosen::Action(_) => None,
+            Chosen::Number(number) => Some(number),
+        },
+        scores: Scores {
+            actions: bundle.actions(),
+            scores: decision.scores,
+        },
+        propensity: decision.propensity,
+        reason: decision.reason,
+        blueprint_version: bundle.applied().version.as_str(),
+        model_version: bundle.model_version().map(|version| version.0),
+        missing_features: &missing,
+    };
+    reply
+        .to_json()
+        .map_err(|error| Problem::internal("write an answer", &error))
+}
+
+/// The lake features that were not found.
+fn missing<'s>(strategy: &'s Strategy, found: &Found, values: &[ValueRef<'_>]) -> Vec<&'s str> {
+    let read = found.versions.iter().map(|(view, _)| view.as_str());
+    let value = |name: &str| {
+        let mut served = strategy.bundle.served().zip(values);
+        served
+            .find(|((served, _), _)| ***served == *name)
+            .map(|(_, value)| *value)
+    };
+    missing_features(strategy.blueprint(), read, value)
 }
 
 #[cold]

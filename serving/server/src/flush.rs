@@ -1,13 +1,16 @@
 //! Owns the way from the journals to the lake: the writer task that appends what is sealed, each segment exactly once.
 //!
 //! ```text
-//! seal ─► read ─► decode ─► lake.append(app id = journal id, version = segment) ─► release
+//! seal ─► read ─► rows ─► lake.append(app id = journal id, version = last segment) ─► release
 //! ```
 //!
-//! A segment is one commit, and the commit carries the journal's id and the segment's number. If the process dies after
-//! the commit and before the release, the segment is found at the next start, the lake answers that it has it, and it is
-//! only released. Segments go in order, because the lake takes a lower number for a repetition; so a segment that cannot
-//! be read stops its journal (until a restart repairs it) rather than being passed by.
+//! The segments that are sealed go into one commit, or into a few when they are large, and the commit carries the
+//! journal's id and the number of the last one. If the process dies after the commit and before a release, the segment is
+//! found at the next start; the lake says up to which number it has them, and those are only released. Segments go in
+//! order, because the lake takes a lower number for a repetition; so a segment that cannot be read stops its journal
+//! (until a restart repairs it) rather than being passed by.
+//!
+//! All of it runs in the [`background`]: requests go first.
 //!
 //! What cannot be decoded (written by a newer version, say) is set aside in a file of its own, logged and counted; see
 //! [`aside`](crate::aside). When the lake is away, segments stay in the journal, the writer waits twice as long after each
@@ -16,23 +19,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::record_batch::RecordBatch;
-use lakeloop_journal::{JournalError, SegmentNumber};
-use lakeloop_lake::{Append, Lake, LakeError, TableName, WriterSequence, rows};
+use lakeloop_journal::{JournalError, Records, SegmentNumber};
+use lakeloop_lake::{Append, Lake, LakeError, TableName, WriterSequence};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::aside;
+use crate::background::{self, BackgroundError};
 use crate::clock::Clock;
 use crate::journal::{Journals, Ledger};
 use crate::problem::Chain;
-use crate::record::{Undecodable, decode_decision, decode_outcome};
+use crate::rows::{Rows, Stray};
 use crate::telemetry::{Book, Telemetry};
 
 /// The longest wait between two attempts while the lake is away.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Segments are gathered for one commit until they hold so many bytes. They are in memory meanwhile.
+const COMMIT_BYTES: usize = 64 << 20;
 
 /// Flushes that may wait for their turn at once.
 const MAX_REQUESTS: usize = 64;
@@ -77,12 +82,21 @@ pub enum FlushError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// The thread that did blocking work ended.
+    /// The thread that flushes did not come to its end.
     #[error("a flush was interrupted")]
-    Interrupted(#[from] JoinError),
+    Interrupted(#[from] BackgroundError),
     /// The server is shutting down.
     #[error("the server is shutting down; what is left is flushed at the next start")]
     Stopped,
+}
+
+/// What a flush moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// What is sealed: at the start, all that an earlier process left.
+    Sealed,
+    /// Everything that was appended so far.
+    All,
 }
 
 /// Asks the writer task to flush now.
@@ -114,18 +128,23 @@ impl Writer {
     /// and when asked. It ends, without a last flush, when `stop` is cancelled.
     pub(crate) fn start(self, stop: CancellationToken) -> FlushRequests {
         let (sender, requests) = mpsc::channel(MAX_REQUESTS);
-        tokio::spawn(self.run(requests, stop));
+        tokio::spawn(Arc::new(self).run(requests, stop));
         FlushRequests { sender }
     }
 
     async fn run(
-        self,
+        self: Arc<Self>,
         mut requests: mpsc::Receiver<oneshot::Sender<Result<Flushed, FlushError>>>,
         stop: CancellationToken,
     ) {
         self.restore_aside().await;
         let mut n_failures = 0;
-        let mut wait = Duration::ZERO;
+        let mut wait = self.interval;
+        if let Err(error) = self.flush_in_background(Extent::Sealed).await {
+            tracing::error!(cause = %Chain(&error), "what was left in the journals could not be flushed yet");
+            self.telemetry.flush_failures.increment(1);
+            n_failures = 1;
+        }
         loop {
             let reply = tokio::select! {
                 () = stop.cancelled() => return,
@@ -136,7 +155,7 @@ impl Writer {
                 () = self.journals.flush_soon.notified(), if n_failures == 0 => None,
                 () = tokio::time::sleep(wait) => None,
             };
-            let result = self.flush().await;
+            let result = self.flush_in_background(Extent::All).await;
             n_failures = if result.is_ok() { 0 } else { n_failures + 1 };
             wait = backoff(self.interval, n_failures);
             if let Err(error) = &result {
@@ -150,87 +169,136 @@ impl Writer {
         }
     }
 
-    /// Flushes both journals; a failure of one does not keep the other waiting.
-    async fn flush(&self) -> Result<Flushed, FlushError> {
-        let decisions = self.flush_ledger(&self.journals.decisions).await;
-        let outcomes = self.flush_ledger(&self.journals.outcomes).await;
+    async fn flush_in_background(self: &Arc<Self>, extent: Extent) -> Result<Flushed, FlushError> {
+        let writer = Arc::clone(self);
+        let flushed = background::run(async move { writer.flush(extent).await }).await;
+        flushed.map_err(FlushError::from).flatten()
+    }
+
+    /// Flushes both journals; a failure of one does not keep the other waiting. It blocks the thread it runs on.
+    async fn flush(&self, extent: Extent) -> Result<Flushed, FlushError> {
+        let decisions = self.flush_ledger(&self.journals.decisions, extent).await;
+        let outcomes = self.flush_ledger(&self.journals.outcomes, extent).await;
         Ok(Flushed {
             decisions: decisions?,
             outcomes: outcomes?,
         })
     }
 
-    async fn flush_ledger(&self, ledger: &Ledger) -> Result<u64, FlushError> {
+    async fn flush_ledger(&self, ledger: &Ledger, extent: Extent) -> Result<u64, FlushError> {
         let begun_at = (self.clock)();
-        ledger.taken();
-        let journal = ledger.journal.clone();
         // A journal that cannot be sealed may still hold older segments that the lake can take.
-        let sealed = tokio::task::spawn_blocking(move || journal.seal()).await?;
+        let sealed = match extent {
+            Extent::Sealed => Ok(None),
+            Extent::All => {
+                ledger.taken();
+                ledger.journal.seal()
+            }
+        };
+        let segments = ledger.journal.sealed();
         let mut n_rows = 0;
-        for segment in ledger.journal.sealed() {
-            n_rows += self.flush_segment(ledger, segment).await?;
+        if let Some(first) = segments.first() {
+            let committed = self.lake.last_sequence(&table(ledger.book), ledger.journal.id()).await;
+            let committed = committed.map_err(|source| lake_error(ledger, *first, source))?;
+            let mut group = Group::default();
+            for segment in segments {
+                // What the lake has already goes apart from what it has not.
+                let is_repeat = committed.is_some_and(|committed| sequence(segment) <= committed);
+                if group.n_bytes >= COMMIT_BYTES || (!is_repeat && group.is_repeat) {
+                    n_rows += self.flush_group(ledger, std::mem::take(&mut group)).await?;
+                }
+                match ledger.journal.read(segment) {
+                    Ok(records) => {
+                        group.n_bytes += records.n_bytes();
+                        group.is_repeat = is_repeat;
+                        group.segments.push((segment, records));
+                    }
+                    Err(source) => {
+                        self.flush_group(ledger, group).await?;
+                        return Err(journal_error(ledger, source));
+                    }
+                }
+            }
+            n_rows += self.flush_group(ledger, group).await?;
         }
         sealed.map_err(|source| journal_error(ledger, source))?;
-        ledger.flushed(begun_at);
+        if extent == Extent::All {
+            ledger.flushed(begun_at);
+        }
         Ok(n_rows)
     }
 
-    async fn flush_segment(&self, ledger: &Ledger, segment: SegmentNumber) -> Result<u64, FlushError> {
-        let book = ledger.book;
-        let journal = ledger.journal.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let payloads = journal.read(segment)?;
-            Ok::<_, JournalError>(Decoded::new(book, payloads))
-        });
-        let decoded = read.await?.map_err(|source| journal_error(ledger, source))?;
-        if let Some(cause) = &decoded.cause {
-            let n_records = decoded.undecodable.len() as u64;
-            let path = self
-                .journals
-                .aside
-                .join(aside::file_name(book, ledger.journal.id(), segment.get()));
-            tracing::error!(
-                book = book.as_str(),
-                %segment,
-                n_records,
-                path = %path.display(),
-                cause = %Chain(cause),
-                "journal records cannot be decoded; they are set aside and tried again at the next start"
-            );
-            let undecodable = decoded.undecodable;
-            let stored = tokio::task::spawn_blocking(move || aside::store(&path, &undecodable)).await?;
-            stored.map_err(|source| FlushError::Aside {
-                book: book.as_str(),
-                segment,
-                source,
-            })?;
-            self.telemetry.undecodable(book, n_records);
-        }
-        let mut n_rows = 0;
-        if let Some(batch) = decoded.batch {
-            n_rows = batch.num_rows() as u64;
-            let writer = WriterSequence {
-                app_id: ledger.journal.id().to_owned(),
-                version: i64::try_from(segment.get()).unwrap_or(i64::MAX),
-            };
-            let appended = self.lake.append(&table(book), vec![batch], Some(writer)).await;
-            let appended = appended.map_err(|source| FlushError::Lake {
-                book: book.as_str(),
-                segment,
-                source: Box::new(source),
-            })?;
-            match appended {
-                Append::Committed { .. } => self.telemetry.flushed(book, n_rows),
-                Append::AlreadyCommitted => {
-                    tracing::info!(book = book.as_str(), %segment, "the lake has this segment already; it is released");
-                    n_rows = 0;
-                }
+    /// Appends the segments in one commit under the number of the last, and releases them.
+    async fn flush_group(&self, ledger: &Ledger, group: Group) -> Result<u64, FlushError> {
+        let Some((last, _)) = group.segments.last() else {
+            return Ok(0);
+        };
+        let writer = WriterSequence {
+            app_id: ledger.journal.id().to_owned(),
+            version: sequence(*last),
+        };
+        let mut rows = group.rows(ledger.book);
+        let appended = self
+            .lake
+            .append_rows(&table(ledger.book), &mut rows, Some(writer))
+            .await;
+        let n_rows = match appended.map_err(|source| lake_error(ledger, *last, source))? {
+            Append::Committed { .. } => {
+                self.telemetry.flushed(ledger.book, rows.n_rows);
+                rows.n_rows
             }
+            Append::AlreadyCommitted => {
+                let book = ledger.book.as_str();
+                tracing::info!(book, segment = %last, "the lake has this segment already; it is released");
+                // What cannot be decoded may not have been set aside then.
+                rows.by_ref().for_each(drop);
+                0
+            }
+        };
+        for (source_idx, (segment, _)) in group.segments.iter().enumerate() {
+            self.set_aside(
+                ledger,
+                *segment,
+                rows.strays.iter().filter(|stray| stray.source_idx == source_idx),
+            )?;
+            ledger
+                .journal
+                .release(*segment)
+                .map_err(|source| journal_error(ledger, source))?;
         }
-        let journal = ledger.journal.clone();
-        let released = tokio::task::spawn_blocking(move || journal.release(segment)).await?;
-        released.map_err(|source| journal_error(ledger, source))?;
         Ok(n_rows)
+    }
+
+    /// Keeps the records of a segment that are no rows in a file of their own.
+    fn set_aside<'r>(
+        &self,
+        ledger: &Ledger,
+        segment: SegmentNumber,
+        strays: impl Iterator<Item = &'r Stray<'r>> + Clone,
+    ) -> Result<(), FlushError> {
+        let Some(first) = strays.clone().next() else {
+            return Ok(());
+        };
+        let book = ledger.book;
+        let name = aside::file_name(book, ledger.journal.id(), segment.get());
+        let path = self.journals.aside.join(name);
+        let records: Vec<&[u8]> = strays.map(|stray| stray.record).collect();
+        let n_records = records.len() as u64;
+        tracing::error!(
+            book = book.as_str(),
+            %segment,
+            n_records,
+            path = %path.display(),
+            cause = %Chain(&first.cause),
+            "journal records cannot be decoded; they are set aside and tried again at the next start"
+        );
+        aside::store(&path, &records).map_err(|source| FlushError::Aside {
+            book: book.as_str(),
+            segment,
+            source,
+        })?;
+        self.telemetry.undecodable(book, n_records);
+        Ok(())
     }
 
     /// Tries once more what an earlier start had set aside, as this version may know more.
@@ -247,17 +315,19 @@ impl Writer {
         book: Book,
         path: &std::path::Path,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let decoded = Decoded::new(book, aside::load(path)?);
-        if let Some(cause) = decoded.cause {
-            return Err(cause.into());
+        let records = aside::load(path)?;
+        let mut rows = Rows::new(book, records.iter().map(|record| (0, record.as_slice())));
+        let batches = rows.by_ref().collect::<Result<Vec<_>, _>>()?;
+        if let Some(stray) = rows.strays.pop() {
+            return Err(stray.cause.into());
         }
-        if let Some(batch) = decoded.batch {
+        if !batches.is_empty() {
             let writer = WriterSequence {
                 app_id: aside::app_id(path),
                 version: 0,
             };
-            let n_rows = batch.num_rows() as u64;
-            if let Append::Committed { .. } = self.lake.append(&table(book), vec![batch], Some(writer)).await? {
+            let n_rows = rows.n_rows;
+            if let Append::Committed { .. } = self.lake.append(&table(book), batches, Some(writer)).await? {
                 self.telemetry.flushed(book, n_rows);
                 tracing::info!(
                     book = book.as_str(),
@@ -268,6 +338,38 @@ impl Writer {
         }
         std::fs::remove_file(path)?;
         Ok(())
+    }
+}
+
+/// Segments that go to the lake in one commit, the oldest first.
+#[derive(Default)]
+struct Group {
+    segments: Vec<(SegmentNumber, Records)>,
+    n_bytes: usize,
+    /// Whether the lake has them already.
+    is_repeat: bool,
+}
+
+impl Group {
+    fn rows(&self, book: Book) -> Rows<'_> {
+        let segments = self.segments.iter().enumerate();
+        Rows::new(
+            book,
+            segments.flat_map(|(source_idx, (_, records))| records.iter().map(move |record| (source_idx, record))),
+        )
+    }
+}
+
+/// A segment's number as the version of its writer.
+fn sequence(segment: SegmentNumber) -> i64 {
+    i64::try_from(segment.get()).unwrap_or(i64::MAX)
+}
+
+fn lake_error(ledger: &Ledger, segment: SegmentNumber, source: LakeError) -> FlushError {
+    FlushError::Lake {
+        book: ledger.book.as_str(),
+        segment,
+        source: Box::new(source),
     }
 }
 
@@ -292,73 +394,6 @@ fn backoff(interval: Duration, n_failures: u32) -> Duration {
         interval
     } else {
         doubled.min(MAX_BACKOFF.max(interval))
-    }
-}
-
-/// What the payloads of a segment are: rows for the lake, and what is none.
-struct Decoded {
-    /// The rows; `None` when there are none.
-    batch: Option<RecordBatch>,
-    /// Payloads that could not be decoded.
-    undecodable: Vec<Vec<u8>>,
-    /// Why the first of them could not.
-    cause: Option<NotARow>,
-}
-
-/// Why a record is no row.
-#[derive(Debug, thiserror::Error)]
-enum NotARow {
-    #[error(transparent)]
-    Undecodable(#[from] Undecodable),
-    #[error("the record does not fit its table")]
-    Unfit(#[from] LakeError),
-}
-
-impl Decoded {
-    fn new(book: Book, payloads: Vec<Vec<u8>>) -> Self {
-        match book {
-            Book::Decisions => Self::from(payloads, decode_decision, rows::decisions_to_batch),
-            Book::Outcomes => Self::from(payloads, decode_outcome, rows::outcomes_to_batch),
-        }
-    }
-
-    fn from<R>(
-        payloads: Vec<Vec<u8>>,
-        decode: impl Fn(&[u8]) -> Result<R, Undecodable>,
-        to_batch: impl Fn(&[R]) -> Result<RecordBatch, LakeError>,
-    ) -> Self {
-        let mut records = Vec::with_capacity(payloads.len());
-        let mut undecodable = Vec::new();
-        let mut cause: Option<NotARow> = None;
-        let mut decodable = Vec::with_capacity(payloads.len());
-        for payload in payloads {
-            match decode(&payload) {
-                Ok(record) => {
-                    records.push(record);
-                    decodable.push(payload);
-                }
-                Err(error) => {
-                    cause.get_or_insert(error.into());
-                    undecodable.push(payload);
-                }
-            }
-        }
-        let batch = match records.is_empty() {
-            true => None,
-            false => match to_batch(&records) {
-                Ok(batch) => Some(batch),
-                Err(error) => {
-                    cause.get_or_insert(error.into());
-                    undecodable.append(&mut decodable);
-                    None
-                }
-            },
-        };
-        Self {
-            batch,
-            undecodable,
-            cause,
-        }
     }
 }
 

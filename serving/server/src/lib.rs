@@ -38,6 +38,10 @@ mod wire;
 
 mod json;
 
+mod scan;
+
+mod ask;
+
 mod context;
 
 mod nearest;
@@ -52,6 +56,8 @@ mod features;
 
 mod ids;
 
+mod reply;
+
 mod answers;
 
 mod restore;
@@ -62,12 +68,17 @@ mod journal;
 
 mod flush;
 
+mod rows;
+
+mod background;
+
 mod aside;
 
 mod telemetry;
 
 mod clock;
 
+pub use background::BackgroundError;
 pub use clock::Clock;
 pub use flush::{FlushError, Flushed};
 pub use restore::RestoreError;

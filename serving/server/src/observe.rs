@@ -18,88 +18,216 @@
 //! The value is written as in Rust's `{}`, which is exact. Two *different* outcomes that say the same (a user orders the
 //! same dish twice) need an `outcome_id`, or an event time where these are allowed, to count twice.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
+use std::ops::Range;
 
-use lakeloop_domain::{Micros, OutcomeId, OutcomeRecord, OutcomeValue};
+use lakeloop_domain::{DecisionId, Micros, OutcomeId, UnitId};
 use sha2::{Digest, Sha256};
 
 use crate::json::Json;
 use crate::problem::Problem;
-use crate::record::encode_outcome;
-use crate::state::App;
-use crate::wire::{ObserveAnswer, ObserveRequest, Target};
+use crate::record::{EntryValue, OutcomeEntry};
+use crate::scan::{Scalar, Scanner};
+use crate::state::{App, Strategies};
+use crate::wire::{ObserveRequest, is_word};
 
 /// Takes the outcomes of one body.
 pub(crate) async fn observe(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
     let received_at = (app.clock)();
-    let requests = ObserveRequest::read_body(Json::parse(body)?, app.limits.event_times)?;
-    let outcomes = requests
-        .into_iter()
-        .map(|request| outcome(app, request, received_at))
-        .collect::<Result<Vec<_>, _>>()?;
-    let payloads = outcomes
-        .iter()
-        .map(encode_outcome)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Problem::internal("encode an outcome", &error))?;
+    let scanned = Report::scan_body(&app.strategies.load(), body);
+    let taken = match scanned {
+        Some(reports) => Taken::of(&reports, received_at)?,
+        None => {
+            let requests = ObserveRequest::read_body(Json::parse(body)?, app.limits.event_times)?;
+            let reports: Vec<Report<'_>> = requests.iter().map(ObserveRequest::report).collect();
+            let strategies = app.strategies.load();
+            for report in &reports {
+                if let Target::Unit { strategy, .. } = report.target {
+                    strategies.get(strategy)?;
+                }
+            }
+            Taken::of(&reports, received_at)?
+        }
+    };
     let ledger = &app.journals.outcomes;
-    let position = ledger.append(payloads.iter().map(Vec::as_slice))?;
+    let position = ledger.append(taken.records())?;
     ledger.acknowledged(position).await?;
-    let answer = ObserveAnswer {
-        accepted: outcomes.len(),
-        outcome_ids: outcomes.iter().map(|outcome| outcome.outcome_id.as_str()).collect(),
-    };
-    serde_json::to_vec(&answer).map_err(|error| Problem::internal("write an answer", &error))
+    Ok(taken.answer)
 }
 
-fn outcome(app: &App, request: ObserveRequest, received_at: Micros) -> Result<OutcomeRecord, Problem> {
-    if let Target::Unit { strategy, .. } = &request.target {
-        app.strategies.load().get(strategy.as_str())?;
-    }
-    let outcome_id = match request.outcome_id.clone() {
-        Some(outcome_id) => outcome_id,
-        None => derived_id(&request)?,
-    };
-    let (decision_id, strategy, unit) = match request.target {
-        Target::Decision(decision_id) => (Some(decision_id), None, None),
-        Target::Unit { strategy, unit } => (None, Some(strategy), Some(unit)),
-    };
-    Ok(OutcomeRecord {
-        outcome_id,
-        decision_id,
-        strategy,
-        unit,
-        event: request.event,
-        value: request.value,
-        event_time: request.event_time.unwrap_or(received_at),
-        received_at,
-    })
+/// What an outcome belongs to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Target<'r> {
+    /// One decision.
+    Decision(&'r str),
+    /// All decisions of a strategy for a unit whose window holds the outcome.
+    Unit { strategy: &'r str, unit: &'r str },
 }
 
-/// The id that a report without one has; see the module's documentation.
-fn derived_id(request: &ObserveRequest) -> Result<OutcomeId, Problem> {
-    let event_time = request.event_time.map(|time| time.to_string()).unwrap_or_default();
-    let (kind, value) = match &request.value {
-        OutcomeValue::Number(number) => ("number", number.to_string()),
-        OutcomeValue::Category(category) => ("category", category.clone()),
-    };
-    let target = match &request.target {
-        Target::Decision(decision_id) => vec!["decision", decision_id.as_str()],
-        Target::Unit { strategy, unit } => vec!["unit", strategy.as_str(), unit.as_str()],
-    };
-    let mut hash = Sha256::new();
-    for text in target
-        .into_iter()
-        .chain([request.event.as_str(), &event_time, kind, &value])
-    {
-        hash.update(text.as_bytes());
-        hash.update([0]);
+/// A report of one outcome, checked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Report<'r> {
+    pub(crate) outcome_id: Option<&'r str>,
+    pub(crate) target: Target<'r>,
+    pub(crate) event: &'r str,
+    pub(crate) value: EntryValue<'r>,
+    pub(crate) event_time: Option<Micros>,
+}
+
+impl<'r> Report<'r> {
+    /// Scans a body that holds one report or a list of them; `None` where it must be parsed and checked.
+    fn scan_body(strategies: &Strategies, body: &'r [u8]) -> Option<Vec<Self>> {
+        let mut scanner = Scanner::new(body)?;
+        let mut reports = Vec::new();
+        let mut list = scanner;
+        let is_list = list.object(|scanner, key| {
+            (key == "outcomes" && reports.is_empty()).then_some(())?;
+            scanner.list(|scanner| {
+                reports.push(Self::scan(strategies, scanner)?);
+                Some(())
+            })
+        });
+        match is_list {
+            Some(()) => scanner = list,
+            None => reports = vec![Self::scan(strategies, &mut scanner)?],
+        }
+        (scanner.is_done() && !reports.is_empty()).then_some(reports)
     }
-    let mut hex = String::with_capacity(32);
-    for byte in hash.finalize().iter().take(16) {
-        write!(hex, "{byte:02x}").map_err(|error| Problem::internal("write an outcome id", &error))?;
+
+    fn scan(strategies: &Strategies, scanner: &mut Scanner<'r>) -> Option<Self> {
+        let (mut outcome_id, mut event, mut value) = (None, None, None);
+        let (mut decision_id, mut strategy, mut unit) = (None, None, None);
+        scanner.object(|scanner, key| {
+            let mut text = |allows: &dyn Fn(&str) -> bool| scanner.text().filter(|text| allows(text));
+            let is_first = match key {
+                "outcome_id" => outcome_id.replace(text(&OutcomeId::allows)?).is_none(),
+                "decision_id" => decision_id.replace(text(&DecisionId::allows)?).is_none(),
+                "strategy" => strategy
+                    .replace(text(&|name| strategies.find(name).is_some())?)
+                    .is_none(),
+                "unit" => unit.replace(text(&UnitId::allows)?).is_none(),
+                "event" => event.replace(text(&is_word)?).is_none(),
+                "value" => value.replace(Self::scan_value(scanner)?).is_none(),
+                _ => false,
+            };
+            is_first.then_some(())
+        })?;
+        Some(Self {
+            outcome_id,
+            target: match (decision_id, strategy, unit) {
+                (Some(decision_id), None, None) => Target::Decision(decision_id),
+                (None, Some(strategy), Some(unit)) => Target::Unit { strategy, unit },
+                _ => return None,
+            },
+            event: event?,
+            value: value.unwrap_or(EntryValue::Number(1.0)),
+            event_time: None,
+        })
     }
-    OutcomeId::new(hex).map_err(|cause| Problem::invalid_id(request.at.field("outcome_id"), &cause))
+
+    fn scan_value(scanner: &mut Scanner<'r>) -> Option<EntryValue<'r>> {
+        match scanner.scalar()? {
+            Scalar::Bool(boolean) => Some(EntryValue::Number(f64::from(u8::from(boolean)))),
+            Scalar::Number(number) => Some(EntryValue::Number(number)),
+            Scalar::Text(text) => is_word(text).then_some(EntryValue::Category(text)),
+            Scalar::Null => None,
+        }
+    }
+
+    /// The id that a report without one has, as hexadecimal digits; see the module's documentation. `told` is room for
+    /// what is hashed.
+    fn derived_id(&self, told: &mut Vec<u8>) -> [u8; 32] {
+        told.clear();
+        let texts: &[&str] = match &self.target {
+            Target::Decision(decision_id) => &["decision", decision_id],
+            Target::Unit { strategy, unit } => &["unit", strategy, unit],
+        };
+        for text in texts.iter().chain([&self.event]) {
+            told.extend_from_slice(text.as_bytes());
+            told.push(0);
+        }
+        // Writing to a vector cannot fail.
+        let _ = match self.event_time {
+            Some(time) => write!(told, "{time}\0"),
+            None => write!(told, "\0"),
+        };
+        let _ = match self.value {
+            EntryValue::Number(number) => write!(told, "number\0{number}\0"),
+            EntryValue::Category(category) => write!(told, "category\0{category}\0"),
+        };
+        let mut hex = [0; 32];
+        for (digits, byte) in hex.chunks_exact_mut(2).zip(Sha256::digest(&told)) {
+            const DIGITS: &[u8; 16] = b"0123456789abcdef";
+            digits[0] = DIGITS[usize::from(byte >> 4)];
+            digits[1] = DIGITS[usize::from(byte & 15)];
+        }
+        hex
+    }
+}
+
+/// The reports of one body, as they are journalled, and the answer to them.
+struct Taken {
+    bytes: Vec<u8>,
+    records: Vec<Range<usize>>,
+    answer: Vec<u8>,
+}
+
+impl Taken {
+    fn of(reports: &[Report<'_>], received_at: Micros) -> Result<Self, Problem> {
+        let mut taken = Self {
+            // An outcome takes about as much in each.
+            bytes: Vec::with_capacity(160 * reports.len()),
+            records: Vec::with_capacity(reports.len()),
+            answer: Vec::with_capacity(40 + 48 * reports.len()),
+        };
+        let mut told = Vec::new();
+        let failed = |error: &dyn std::error::Error| Problem::internal("take an outcome", error);
+        let _ = write!(taken.answer, r#"{{"accepted":{},"outcome_ids":["#, reports.len());
+        for (idx, report) in reports.iter().enumerate() {
+            let derived;
+            let outcome_id = match report.outcome_id {
+                Some(outcome_id) => outcome_id,
+                None => {
+                    derived = report.derived_id(&mut told);
+                    str::from_utf8(&derived).map_err(|error| failed(&error))?
+                }
+            };
+            if idx > 0 {
+                taken.answer.push(b',');
+            }
+            serde_json::to_writer(&mut taken.answer, outcome_id).map_err(|error| failed(&error))?;
+            let start = taken.bytes.len();
+            let entry = OutcomeEntry::of(report, outcome_id, received_at);
+            entry.write(&mut taken.bytes).map_err(|error| failed(&error))?;
+            taken.records.push(start..taken.bytes.len());
+        }
+        taken.answer.extend_from_slice(b"]}");
+        Ok(taken)
+    }
+
+    fn records(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.records.iter().map(|record| &self.bytes[record.clone()])
+    }
+}
+
+impl<'r> OutcomeEntry<'r> {
+    /// The entry of a report.
+    fn of(report: &Report<'r>, outcome_id: &'r str, received_at: Micros) -> Self {
+        let (decision_id, strategy, unit) = match report.target {
+            Target::Decision(decision_id) => (Some(decision_id), None, None),
+            Target::Unit { strategy, unit } => (None, Some(strategy), Some(unit)),
+        };
+        Self {
+            outcome_id,
+            decision_id,
+            strategy,
+            unit,
+            event: report.event,
+            value: report.value,
+            event_time: report.event_time.unwrap_or(received_at),
+            received_at,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,7 +238,11 @@ mod tests {
 
     fn id_of(body: &str) -> String {
         let requests = ObserveRequest::read_body(Json::parse(body.as_bytes()).unwrap(), EventTimes::Allowed).unwrap();
-        derived_id(&requests[0]).unwrap().to_string()
+        let report = requests[0].report();
+        if let Some(scanned) = Report::scan_body(&Strategies::default(), body.as_bytes()) {
+            assert_eq!(scanned, [report], "{body}");
+        }
+        String::from_utf8(report.derived_id(&mut Vec::new()).to_vec()).unwrap()
     }
 
     #[test]

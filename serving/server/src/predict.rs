@@ -78,7 +78,8 @@ impl Row {
             .map(|unit| UnitId::new(unit).map_err(|cause| Problem::invalid_id(at.field("unit"), &cause)))
             .transpose()?;
         let path = |name: &str| at.field(name);
-        let mut features = context::features(&blueprint.context, context, strategy.n_lake_features(), &path)?;
+        let values = context::values(&blueprint.context, &strategy.places, &context, &path)?;
+        let mut features = context::named(&blueprint.context, &values, strategy.n_lake_features());
         if !strategy.views.is_empty() {
             let unit = unit.as_ref().map(UnitId::as_str);
             app.features.extend(&strategy.views, unit, now, &mut features).await;

@@ -12,7 +12,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, ident, lit};
-use lakeloop_domain::{Blueprint, BlueprintVersion, DecisionRecord, Micros, StrategyName};
+use lakeloop_domain::{Blueprint, BlueprintVersion, DecisionRecord, Micros, StrategyName, ValueRef};
 use lakeloop_journal::JournalError;
 use lakeloop_lake::{Lake, LakeError, blueprints, rows};
 use lakeloop_sql::{Pins, SqlError};
@@ -20,6 +20,7 @@ use lakeloop_sql::{Pins, SqlError};
 use crate::answers::Answers;
 use crate::journal::Ledger;
 use crate::record::decode_decision;
+use crate::reply::{Reply, missing_features};
 
 /// Why earlier answers could not be restored.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +57,9 @@ pub(crate) async fn restore(
         }
     }
     for segment in ledger.journal.sealed() {
-        for payload in ledger.journal.read(segment)? {
+        for payload in ledger.journal.read(segment)?.iter() {
             // What cannot be decoded is reported by the flush.
-            if let Ok(record) = decode_decision(&payload) {
+            if let Ok(record) = decode_decision(payload) {
                 remember(answers, &blueprints, &record);
             }
         }
@@ -71,14 +72,18 @@ pub(crate) async fn restore(
 }
 
 fn remember(answers: &Answers, blueprints: &Blueprints, record: &DecisionRecord) {
-    let entry = crate::record::DecisionEntry::from_record(record);
+    let read = || record.feature_versions.iter().map(|(view, _)| view.as_str());
+    let value = |name: &str| {
+        let feature = record.features.iter().find(|feature| *feature.name == *name)?;
+        Some(ValueRef::from(&feature.value))
+    };
     let key = (record.strategy.clone(), record.blueprint_version.clone());
     let missing = blueprints
         .get(&key)
-        .map(|blueprint| entry.missing_features(blueprint))
+        .map(|blueprint| missing_features(blueprint, read(), value))
         .unwrap_or_default();
-    match entry.answer(&missing) {
-        Ok(answer) => answers.restore(&entry, answer),
+    match Reply::of(record, &missing).to_json() {
+        Ok(answer) => answers.restore(record, answer),
         Err(error) => tracing::error!(decision_id = %record.decision_id, cause = %error, "an answer cannot be written"),
     }
 }

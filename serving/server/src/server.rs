@@ -14,7 +14,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Server as HttpServing, ServerHandle};
 use actix_web::{App as HttpApp, HttpServer};
 use arc_swap::ArcSwap;
 use lakeloop_config::Settings;
@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::Answers;
+use crate::background::BackgroundError;
 use crate::clock::Clock;
 use crate::features::FeatureStore;
 use crate::flush::{FlushError, Flushed, Writer};
@@ -153,20 +154,7 @@ pub async fn start_on(
     });
     let listen_failed = |source| listen_error(settings, source);
     let addr = listener.local_addr().map_err(listen_failed)?;
-    let served = Arc::clone(&app);
-    let http = HttpServer::new(move || {
-        let around = Arc::clone(&served);
-        HttpApp::new()
-            .configure(|config| routes::configure(&served, config))
-            .wrap_fn(move |request, service| routes::around(&around, request, service))
-    })
-    .workers(settings.server.workers)
-    .client_request_timeout(settings.server.request_timeout)
-    .shutdown_timeout(settings.server.drain_timeout.as_secs())
-    .disable_signals()
-    .listen(listener)
-    .map_err(listen_failed)?
-    .run();
+    let http = http_server(settings, &app, listener).map_err(listen_failed)?;
     let handle = http.handle();
     let running = tokio::spawn(http);
     ends_tasks.disarm();
@@ -179,6 +167,28 @@ pub async fn start_on(
         stop,
         drain_timeout: settings.server.drain_timeout,
     })
+}
+
+/// The HTTP server, which runs once it is polled.
+///
+/// A function of its own and not asynchronous: the code of an asynchronous function is made in the crate that awaits it, and
+/// with it that of every handler and of all of actix, so that all of these would be optimised as the command line is, which
+/// is not at all in the `dev` profile.
+#[inline(never)]
+fn http_server(settings: &Settings, app: &Arc<App>, listener: TcpListener) -> io::Result<HttpServing> {
+    let served = Arc::clone(app);
+    let http = HttpServer::new(move || {
+        let around = Arc::clone(&served);
+        HttpApp::new()
+            .configure(|config| routes::configure(&served, config))
+            .wrap_fn(move |request, service| routes::around(&around, request, service))
+    })
+    .workers(settings.server.workers)
+    .client_request_timeout(settings.server.request_timeout)
+    .shutdown_timeout(settings.server.drain_timeout.as_secs())
+    .disable_signals()
+    .listen(listener)?;
+    Ok(http.run())
 }
 
 impl Server {
@@ -221,7 +231,7 @@ impl Server {
         }
         match closed {
             Ok(closed) => Ok(closed?),
-            Err(interrupted) => Err(ServerError::LastFlush(interrupted.into())),
+            Err(_) => Err(ServerError::LastFlush(BackgroundError::Interrupted.into())),
         }
     }
 }

@@ -15,12 +15,14 @@ use lakeloop_lake::Lake;
 
 use crate::answers::Answers;
 use crate::clock::Clock;
+use crate::context::Places;
 use crate::features::{FeatureStore, View};
 use crate::flush::FlushRequests;
 use crate::ids::DecisionIds;
 use crate::journal::Journals;
 use crate::nearest::nearest;
 use crate::problem::{Missing, Problem};
+use crate::record::{RecordForm, Unencodable};
 use crate::telemetry::Telemetry;
 use crate::wire::{EventTimes, words};
 
@@ -28,18 +30,21 @@ use crate::wire::{EventTimes, words};
 pub(crate) struct Strategy {
     pub(crate) name: Arc<str>,
     pub(crate) bundle: Bundle,
-    /// JSON of the policy, as records keep it.
-    pub(crate) policy: String,
+    /// Where callers write the fields of its context.
+    pub(crate) places: Places,
+    /// How its decisions are journalled.
+    pub(crate) record_form: RecordForm,
     pub(crate) views: Vec<View>,
 }
 
 impl Strategy {
     /// Prepares a bundle.
-    pub(crate) fn new(bundle: Bundle) -> Result<Self, serde_json::Error> {
+    pub(crate) fn new(bundle: Bundle) -> Result<Self, Unencodable> {
         let blueprint = bundle.blueprint();
         Ok(Self {
             name: blueprint.name.as_str().into(),
-            policy: serde_json::to_string(&blueprint.policy)?,
+            places: Places::new(&blueprint.context),
+            record_form: RecordForm::new(&bundle)?,
             views: View::of(blueprint),
             bundle,
         })

@@ -12,7 +12,9 @@ use serde::Serialize;
 
 use crate::json::{Json, Object};
 use crate::nearest::nearest;
+use crate::observe::{Report, Target};
 use crate::problem::Problem;
+use crate::record::EntryValue;
 
 /// The last instant that a caller may give: the end of the year 9999, so that adding a window never overflows.
 const LAST_EVENT_TIME: Micros = 253_402_300_799_999_999;
@@ -241,29 +243,30 @@ impl<'a> DecideRequest<'a> {
         })
     }
 
+    /// The id that the caller chose for the decision, if it chose one.
+    pub(crate) fn chosen_id(&self) -> Option<&str> {
+        self.decision_id.as_ref().map(DecisionId::as_str)
+    }
+
     /// Reads `{"decisions": […]}`.
     pub(crate) fn read_many(json: Json<'a>, event_times: EventTimes) -> Result<Vec<Self>, Problem> {
         read_items(json, "decisions", |item, at| Self::read(item, at, event_times))
     }
 }
 
-/// What an outcome belongs to.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Target {
-    /// One decision.
+/// What a report is about, as it was parsed.
+enum OwnedTarget {
     Decision(DecisionId),
-    /// All decisions of a strategy for a unit whose window holds the outcome.
     Unit { strategy: StrategyName, unit: UnitId },
 }
 
-/// A report of one outcome.
+/// A report of one outcome, as it was parsed.
 pub(crate) struct ObserveRequest {
-    pub(crate) at: At,
-    pub(crate) outcome_id: Option<OutcomeId>,
-    pub(crate) target: Target,
-    pub(crate) event: String,
-    pub(crate) value: OutcomeValue,
-    pub(crate) event_time: Option<Micros>,
+    outcome_id: Option<OutcomeId>,
+    target: OwnedTarget,
+    event: String,
+    value: OutcomeValue,
+    event_time: Option<Micros>,
 }
 
 impl ObserveRequest {
@@ -274,6 +277,26 @@ impl ObserveRequest {
             read_items(json, "outcomes", |item, at| Self::read(item, at, event_times))
         } else {
             Ok(vec![Self::read(json, At::Body, event_times)?])
+        }
+    }
+
+    /// The report, borrowed.
+    pub(crate) fn report(&self) -> Report<'_> {
+        Report {
+            outcome_id: self.outcome_id.as_ref().map(OutcomeId::as_str),
+            target: match &self.target {
+                OwnedTarget::Decision(decision_id) => Target::Decision(decision_id.as_str()),
+                OwnedTarget::Unit { strategy, unit } => Target::Unit {
+                    strategy: strategy.as_str(),
+                    unit: unit.as_str(),
+                },
+            },
+            event: &self.event,
+            value: match &self.value {
+                OutcomeValue::Number(number) => EntryValue::Number(*number),
+                OutcomeValue::Category(category) => EntryValue::Category(category),
+            },
+            event_time: self.event_time,
         }
     }
 
@@ -292,8 +315,8 @@ impl ObserveRequest {
         let strategy = fields.id("strategy", StrategyName::new)?;
         let unit = fields.id("unit", UnitId::new)?;
         let target = match (decision_id, strategy, unit) {
-            (Some(decision_id), None, None) => Target::Decision(decision_id),
-            (None, Some(strategy), Some(unit)) => Target::Unit { strategy, unit },
+            (Some(decision_id), None, None) => OwnedTarget::Decision(decision_id),
+            (None, Some(strategy), Some(unit)) => OwnedTarget::Unit { strategy, unit },
             (None, None, None) => {
                 let detail = "the outcome names no decision; add `decision_id`, or `strategy` and `unit`";
                 return Err(Problem::invalid(at.field("decision_id"), detail));
@@ -319,7 +342,6 @@ impl ObserveRequest {
             Some(other) => return Err(fields.wrong("value", "a number, a boolean or a text", &other)),
         };
         Ok(Self {
-            at,
             outcome_id: fields.id("outcome_id", OutcomeId::new)?,
             target,
             event,
@@ -330,11 +352,15 @@ impl ObserveRequest {
 }
 
 /// The rule for names of events and for categories as outcomes.
-fn check_word(text: &str) -> Result<(), String> {
-    if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
-        return Err("write 1 to 256 bytes without control characters".into());
+pub(crate) fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control)
+}
+
+fn check_word(text: &str) -> Result<(), &'static str> {
+    match is_word(text) {
+        true => Ok(()),
+        false => Err("write 1 to 256 bytes without control characters"),
     }
-    Ok(())
 }
 
 /// A request for raw scores.
@@ -355,13 +381,6 @@ impl<'a> PredictRequest<'a> {
             None => Err(fields.absent("rows")),
         }
     }
-}
-
-/// The answer to a report of outcomes.
-#[derive(Serialize)]
-pub(crate) struct ObserveAnswer<'a> {
-    pub(crate) accepted: usize,
-    pub(crate) outcome_ids: Vec<&'a str>,
 }
 
 /// The answer to a request for raw scores.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakeloop_journal::{Disk, Journal, JournalOptions, OsDisk, Recovery, SegmentNumber};
+use lakeloop_journal::{Disk, Journal, JournalOptions, OsDisk, Records, Recovery, SegmentNumber};
 
 /// No sync happens unless somebody waits for it.
 pub const NEVER: Duration = Duration::from_secs(1 << 30);
@@ -28,11 +28,9 @@ pub fn open_on(disk: impl Disk, options: JournalOptions) -> (Journal, Recovery) 
 
 /// All records of all sealed segments, in order.
 pub fn records(journal: &Journal) -> Vec<Vec<u8>> {
-    journal
-        .sealed()
-        .into_iter()
-        .flat_map(|segment| journal.read(segment).unwrap())
-        .collect()
+    let read = |segment| journal.read(segment).unwrap();
+    let segments: Vec<Records> = journal.sealed().into_iter().map(read).collect();
+    segments.iter().flat_map(Records::iter).map(<[u8]>::to_vec).collect()
 }
 
 pub fn numbers(segments: &[SegmentNumber]) -> Vec<u64> {

@@ -40,6 +40,38 @@ async fn what_is_answered_is_what_is_logged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn however_a_body_is_written_it_means_the_same() {
+    let home = Home::new();
+    let site = home.start_with(&[DISH]).await;
+    // Scanned, scanned with the context before the strategy, and parsed because of escapes and of a null.
+    let bodies = [
+        r#"{"strategy":"dish","unit":"Zoë","decision_id":"0","context":{"age":41.25,"vegetarian":true,"city":"pune"}}"#,
+        r#" {"context" : {"city":"pune","vegetarian":true , "age":4.125e1},"decision_id":"1","unit":"Zoë","strategy":"dish"} "#,
+        r#"{"strategy":"dish","unit":"Zo\u00eb","decision_id":"2","context":{"age":41.250,"vegetarian":true,"c\u0069ty":"pune"}}"#,
+        r#"{"strategy":"dish","unit":"Zoë","decision_id":"3","event_time":null,"context":{"vegetarian":true,"age":41.25,"city":"p\u0075ne"}}"#,
+    ];
+    for body in bodies {
+        site.ok("/v1/decide", body).await;
+    }
+    let batch = bodies.map(|body| body.replace("decision_id\":\"", "decision_id\":\"batch-"));
+    site.ok("/v1/decide/batch", &format!(r#"{{"decisions":[{}]}}"#, batch.join(",")))
+        .await;
+    site.ok(
+        "/v1/decide/batch",
+        &format!(r#"{{"decisions":[{}]}}"#, batch[..2].join(",")),
+    )
+    .await;
+    site.server.flush().await.unwrap();
+    let logged = site.decisions().await;
+    assert_eq!(logged.len(), 8, "a repeat is not logged");
+    for decision in &logged {
+        assert_eq!(decision.unit.as_str(), "Zoë");
+        assert_eq!(decision.features, logged[0].features);
+    }
+    assert_eq!(logged[0].features[0].value, FeatureValue::Number(41.25));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_model_the_default_is_certain() {
     let home = Home::new();
     let site = home.start_with(&[LATE]).await;

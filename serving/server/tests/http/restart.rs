@@ -157,7 +157,8 @@ async fn records_that_were_set_aside_are_taken_once_they_can_be_read() {
     home.killed();
     drop(site);
     let journal = open_journal(&home, "decisions");
-    let payload = journal.read(journal.sealed()[0]).unwrap().remove(0);
+    let records = journal.read(journal.sealed()[0]).unwrap();
+    let payload = records.iter().next().unwrap().to_vec();
     drop(journal);
 
     // Another home, where this version finds what another one had set aside.

@@ -1,0 +1,107 @@
+//! Owns what is asked for: a request for a decision whose strategy is known and whose context is checked against it.
+//!
+//! A request comes to it in one of two ways: scanned straight from the body (see [`scan`](crate::scan)), or checked
+//! from the tree that a body was parsed to, which can say what is wrong.
+
+use std::sync::Arc;
+
+use lakeloop_domain::{DecisionId, Micros, UnitId, ValueRef};
+
+use crate::context;
+use crate::problem::Problem;
+use crate::scan::Scanner;
+use crate::state::{Strategies, Strategy};
+use crate::wire::DecideRequest;
+
+/// A request for one decision, checked.
+pub(crate) struct Asked<'r> {
+    pub(crate) strategy: Arc<Strategy>,
+    pub(crate) unit: &'r str,
+    pub(crate) chosen_id: Option<&'r str>,
+    pub(crate) event_time: Option<Micros>,
+    /// One value for each field of the blueprint's context.
+    pub(crate) context: Vec<ValueRef<'r>>,
+}
+
+impl<'r> Asked<'r> {
+    /// Scans a body that is one request; `None` where it must be parsed and checked.
+    pub(crate) fn scan_body(strategies: &Strategies, body: &'r [u8]) -> Option<Self> {
+        let mut scanner = Scanner::new(body)?;
+        let asked = Self::scan(strategies, &mut scanner)?;
+        scanner.is_done().then_some(asked)
+    }
+
+    /// Scans `{"decisions": […]}`.
+    pub(crate) fn scan_batch(strategies: &Strategies, body: &'r [u8]) -> Option<Vec<Self>> {
+        let mut scanner = Scanner::new(body)?;
+        let mut all = Vec::new();
+        scanner.object(|scanner, key| {
+            (key == "decisions" && all.is_empty()).then_some(())?;
+            scanner.list(|scanner| {
+                all.push(Self::scan(strategies, scanner)?);
+                Some(())
+            })
+        })?;
+        (scanner.is_done() && !all.is_empty()).then_some(all)
+    }
+
+    fn scan(strategies: &Strategies, scanner: &mut Scanner<'r>) -> Option<Self> {
+        let (mut strategy, mut unit, mut chosen_id, mut context) = (None, None, None, None);
+        // Where the context begins, when it comes before the strategy that says what it holds.
+        let mut skipped: Option<Scanner<'r>> = None;
+        scanner.object(|scanner, key| {
+            let is_first = match key {
+                "strategy" => strategy.replace(strategies.find(scanner.text()?)?).is_none(),
+                "unit" => unit
+                    .replace(scanner.text().filter(|unit| UnitId::allows(unit))?)
+                    .is_none(),
+                "decision_id" => {
+                    let id = scanner.text().filter(|id| DecisionId::allows(id))?;
+                    chosen_id.replace(id).is_none()
+                }
+                "context" => match strategy {
+                    Some(known) => {
+                        let declared = &known.blueprint().context;
+                        context
+                            .replace(context::scan(declared, &known.places, scanner)?)
+                            .is_none()
+                            && skipped.is_none()
+                    }
+                    None => {
+                        let is_first = skipped.replace(*scanner).is_none();
+                        scanner.skip()?;
+                        is_first
+                    }
+                },
+                _ => false,
+            };
+            is_first.then_some(())
+        })?;
+        let strategy = strategy?;
+        let declared = &strategy.blueprint().context;
+        let context = match (context, skipped) {
+            (Some(context), _) => context,
+            (None, Some(mut skipped)) => context::scan(declared, &strategy.places, &mut skipped)?,
+            (None, None) => context::absent(declared)?,
+        };
+        Some(Self {
+            strategy: Arc::clone(strategy),
+            unit: unit?,
+            chosen_id,
+            event_time: None,
+            context,
+        })
+    }
+
+    /// Checks a request that was parsed against its strategy.
+    pub(crate) fn check(strategy: Arc<Strategy>, request: &'r DecideRequest<'_>) -> Result<Self, Problem> {
+        let path = |name: &str| request.at.field(&format!("context.{name}"));
+        Ok(Self {
+            context: context::values(&strategy.blueprint().context, &strategy.places, &request.context, &path)?,
+            unit: request.unit.as_str(),
+            chosen_id: request.chosen_id(),
+            event_time: request.event_time,
+            strategy,
+        })
+    }
+}
