@@ -45,3 +45,11 @@ bench-policies:
 # HTTP: decide next to an empty handler and next to FastAPI, its latency at half of its rate, outcomes by the batch (needs wrk)
 bench-serve:
     tests/bench/serve
+
+# serving/trees next to onnxruntime, lleaves and xgboost on the same rows (MODEL and ROWS: 200 trees of depth 6, 50 features)
+bench-trees model=(shared / "golden" / "trees_200x6x50.ubj") rows=(shared / "golden" / "trees_rows.npy"): tree-peers
+    .deps/tree-peers/bin/python tests/bench/trees.py "{{ model }}" "{{ rows }}"
+
+# Python's evaluators of trees, to compare with
+tree-peers:
+    test -x .deps/tree-peers/bin/python || { python3 -m venv .deps/tree-peers && .deps/tree-peers/bin/pip install --quiet --disable-pip-version-check xgboost-cpu onnxruntime onnxmltools skl2onnx lightgbm lleaves 'llvmlite<0.45'; }

@@ -1,16 +1,18 @@
 //! Owns the way from the saved form to an ensemble: the head of a model, and its trees one after the other.
 
+use crate::complete::CompleteTrees;
 use crate::ensemble::Ensemble;
 use crate::error::ModelError;
 use crate::layout::{Layout, MAX_FEATURES};
 use crate::objective::{Link, Objective};
 use crate::saved::{Number, SavedBooster, SavedModel, SavedModelParam, SavedTrees, Text};
+use crate::technique::{Choice, Forms};
 use crate::tree;
 
 /// Outputs get a base margin each, also where the file names only their number.
 const MAX_OUTPUTS: usize = 1 << 16;
 
-pub(crate) fn compile(saved: SavedModel) -> Result<Ensemble, ModelError> {
+pub(crate) fn compile(saved: SavedModel, choice: Choice<'_>) -> Result<Ensemble, ModelError> {
     let learner = saved.learner;
     let objective = objective(&learner.objective.name)?;
     let n_features = n_features(&learner.learner_model_param)?;
@@ -30,8 +32,11 @@ pub(crate) fn compile(saved: SavedModel) -> Result<Ensemble, ModelError> {
         ));
     }
     let layout = layout(&trees, &weights, n_features, n_outputs)?;
+    let complete = CompleteTrees::new(&layout);
+    let (forms, plan) = Forms { layout, complete }.planned(choice, &base_margins, n_features);
     Ok(Ensemble {
-        layout,
+        forms,
+        plan,
         base_margins,
         n_features,
         objective,

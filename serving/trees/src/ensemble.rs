@@ -1,9 +1,13 @@
 //! Owns the ensemble: a checked model that predicts.
 
+use crate::complete::CompleteTrees;
 use crate::error::{ModelError, ShapeError};
-use crate::layout::Layout;
 use crate::objective::Objective;
-use crate::{compile, json, ubjson, walk};
+use crate::technique::{Choice, Forms, Plan};
+use crate::{compile, json, ubjson};
+
+/// The rows that are evaluated before the link is applied to their margins; a multiple of what techniques take at once.
+const LINKED_ROWS: usize = 4096;
 
 /// A model of boosted trees, ready to predict. Immutable; share it between threads as it is.
 ///
@@ -13,7 +17,8 @@ use crate::{compile, json, ubjson, walk};
 /// negative, fractional below 0, or one that training never saw. A missing value goes to the split's default side.
 #[derive(Debug)]
 pub struct Ensemble {
-    pub(crate) layout: Layout,
+    pub(crate) forms: Forms,
+    pub(crate) plan: Plan,
     pub(crate) base_margins: Vec<f32>,
     pub(crate) n_features: usize,
     pub(crate) objective: Objective,
@@ -26,11 +31,17 @@ impl Ensemble {
     /// Takes a few milliseconds for 200 trees of depth 6. The caller limits the size of the file; what is allocated is in
     /// proportion to it.
     pub fn from_bytes(model: &[u8]) -> Result<Self, ModelError> {
+        Self::from_bytes_by(model, Choice::Estimated)
+    }
+
+    /// Reads a model as [`from_bytes`](Self::from_bytes) does, with another choice of techniques. Predictions are the
+    /// same to the last bit, whatever is chosen.
+    pub fn from_bytes_by(model: &[u8], choice: Choice<'_>) -> Result<Self, ModelError> {
         // Both formats start with a brace. In UBJSON the length of the first key follows, by its type.
         let start = model.trim_ascii_start();
         match (start.first(), start.get(1)) {
-            (Some(b'{'), Some(b'i' | b'U' | b'I' | b'l' | b'L')) => Self::from_ubj(model),
-            (Some(b'{'), _) => Self::from_json(model),
+            (Some(b'{'), Some(b'i' | b'U' | b'I' | b'l' | b'L')) => compile::compile(ubjson::read(model)?, choice),
+            (Some(b'{'), _) => compile::compile(json::read(model)?, choice),
             _ => Err(ModelError::UnknownFormat {
                 start: model[..model.len().min(16)].escape_ascii().to_string(),
             }),
@@ -39,12 +50,12 @@ impl Ensemble {
 
     /// Reads a model saved as `.json`.
     pub fn from_json(model: &[u8]) -> Result<Self, ModelError> {
-        compile::compile(json::read(model)?)
+        compile::compile(json::read(model)?, Choice::Estimated)
     }
 
     /// Reads a model saved as `.ubj`.
     pub fn from_ubj(model: &[u8]) -> Result<Self, ModelError> {
-        compile::compile(ubjson::read(model)?)
+        compile::compile(ubjson::read(model)?, Choice::Estimated)
     }
 
     /// The columns of a row; at least 1.
@@ -60,12 +71,18 @@ impl Ensemble {
     /// The number of trees, those of all outputs together. All of them count; a `best_iteration` in the model's
     /// attributes does not cut them.
     pub fn n_trees(&self) -> usize {
-        self.layout.trees.len()
+        self.forms.layout.trees.len()
     }
 
     /// The bytes that predictions may touch, besides rows and outputs.
     pub fn n_bytes(&self) -> usize {
-        self.layout.n_bytes() + size_of_val(self.base_margins.as_slice())
+        let complete = self.forms.complete.as_ref().map_or(0, CompleteTrees::n_bytes);
+        self.forms.layout.n_bytes() + complete + size_of_val(self.base_margins.as_slice())
+    }
+
+    /// The techniques that serve.
+    pub fn plan(&self) -> Plan {
+        self.plan
     }
 
     /// What the model was trained for.
@@ -84,34 +101,40 @@ impl Ensemble {
     /// Allocates nothing. When the shapes do not fit, `out` is left alone.
     pub fn margins_into(&self, rows: &[f32], out: &mut [f32]) -> Result<(), ShapeError> {
         self.check_shape(rows, out)?;
-        for (row, margins) in self.pairs(rows, out) {
-            self.margins(row, margins);
-        }
+        self.margins(rows, out);
         Ok(())
     }
 
     /// Writes the predictions of `rows` `[n_rows, n_features]` to `out` `[n_rows, n_outputs]`: the margins after the
-    /// [`link`](Objective::link). Within 1e-6 of libxgboost's, relative to values above 1.
+    /// [`link`](Objective::link). Within 1e-6 of libxgboost's, relative to values above 1, and the same to the last bit on
+    /// every machine.
     ///
     /// Allocates nothing. When the shapes do not fit, `out` is left alone.
     pub fn predict_into(&self, rows: &[f32], out: &mut [f32]) -> Result<(), ShapeError> {
         self.check_shape(rows, out)?;
-        let link = self.objective.link();
-        for (row, predictions) in self.pairs(rows, out) {
-            self.margins(row, predictions);
-            link.apply(predictions);
+        // Margins are linked while they are still in the cache.
+        let rows = rows.chunks(LINKED_ROWS * self.n_features);
+        for (rows, out) in rows.zip(out.chunks_mut(LINKED_ROWS * self.n_outputs())) {
+            self.margins(rows, out);
+            self.objective.link().apply(out, self.n_outputs());
         }
         Ok(())
     }
 
-    fn margins(&self, row: &[f32], margins: &mut [f32]) {
-        margins.copy_from_slice(&self.base_margins);
-        walk::add_leaves(&self.layout, row, margins);
-    }
-
-    fn pairs<'a>(&self, rows: &'a [f32], out: &'a mut [f32]) -> impl Iterator<Item = (&'a [f32], &'a mut [f32])> {
-        rows.chunks_exact(self.n_features)
-            .zip(out.chunks_exact_mut(self.n_outputs()))
+    fn margins(&self, rows: &[f32], margins: &mut [f32]) {
+        let (n_features, n_outputs) = (self.n_features, self.n_outputs());
+        for margins in margins.chunks_exact_mut(n_outputs) {
+            margins.copy_from_slice(&self.base_margins);
+        }
+        let n_many = self.plan.n_many(rows.len() / n_features);
+        let (many, few) = rows.split_at(n_many * n_features);
+        let (many_margins, few_margins) = margins.split_at_mut(n_many * n_outputs);
+        if !many.is_empty() {
+            self.forms
+                .add_leaves(self.plan.many, many, n_features, many_margins, n_outputs);
+        }
+        self.forms
+            .add_leaves(self.plan.one, few, n_features, few_margins, n_outputs);
     }
 
     fn check_shape(&self, rows: &[f32], out: &[f32]) -> Result<(), ShapeError> {

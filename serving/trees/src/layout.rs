@@ -24,6 +24,16 @@ impl Layout {
             + size_of_val(self.categories.words.as_slice())
     }
 
+    /// The splits of all trees.
+    pub fn splits(&self) -> impl Iterator<Item = Node> {
+        self.nodes.iter().copied().filter(|node| !node.is_leaf())
+    }
+
+    /// Gives back the nodes, when another form of the trees serves.
+    pub fn drop_nodes(&mut self) {
+        self.nodes = Vec::new();
+    }
+
     /// Gives back memory that building left over.
     pub fn shrink(&mut self) {
         self.nodes.shrink_to_fit();
@@ -156,6 +166,13 @@ impl CategorySets {
 
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
+    }
+
+    /// The words of a set.
+    pub fn words_of(&self, place: u32) -> &[u32] {
+        let place = place as usize;
+        let n_words = self.words[place] as usize;
+        &self.words[place + 1..][..n_words]
     }
 
     /// Adds the set of these codes and returns its place.

@@ -1,16 +1,18 @@
 //! Owns saved XGBoost models as they serve: the bytes of a model in, predictions equal to libxgboost's out.
 //!
 //! ```text
-//! bytes ──► saved form ──► compile ──► Ensemble ──► walk ──► margins ──► link ──► predictions
-//!           (json, ubjson)  (tree)      (layout)
+//! bytes ──► saved form ──► compile ──► Ensemble ──► leaves ──► margins ──► link ──► predictions
+//!           (json, ubjson)  (tree)      (layout,     by a technique: walk, across_trees or across_rows
+//!                                        complete)
 //! ```
 //!
-//! A model is read and checked once. What comes out is flat and immutable: walking it never allocates, never
+//! A model is read and checked once. What comes out is flat and immutable: evaluating it never allocates, never
 //! panics and always ends. The reference is libxgboost 3.4: margins are added up in its order and precision, so
 //! that they are equal bit for bit.
 //!
 //! Deliberately absent: training, feature names to columns, categories to codes, early stopping (all trees count),
-//! linear boosters and trees whose leaves are vectors. No file or socket is touched here.
+//! linear boosters and trees whose leaves are vectors. No file, socket or clock is touched here: who wants the
+//! techniques of a model measured brings the clock (see [`Choice`]).
 //!
 //! ```
 //! use lakeloop_trees::Ensemble;
@@ -44,9 +46,21 @@ mod tree;
 mod layout;
 mod walk;
 
+mod across_rows;
+mod across_trees;
+mod complete;
+mod encode;
+mod exp;
+mod isa;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+mod technique;
+
 mod error;
 
 pub use ensemble::Ensemble;
 pub use error::{ModelError, ShapeError, TreeProblem};
+pub use isa::{Avx2, Avx512, InstructionSet};
 pub use objective::{Link, Objective};
+pub use technique::{Choice, Plan, Technique};
 pub use ubjson::UbjsonError;

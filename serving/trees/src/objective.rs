@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::exp::exp;
+
 /// The objective that a model was trained for, by XGBoost's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Objective {
@@ -145,15 +147,17 @@ impl fmt::Display for Objective {
 }
 
 impl Link {
-    /// Turns the margins of one row into its predictions, in place.
-    pub fn apply(self, row: &mut [f32]) {
+    /// Turns the margins of rows `[n_rows, n_outputs]` into their predictions, in place.
+    pub(crate) fn apply(self, margins: &mut [f32], n_outputs: usize) {
         match self {
             Self::Identity => {}
-            Self::Logistic => row.iter_mut().for_each(|value| *value = logistic(*value)),
-            Self::Exponential => row.iter_mut().for_each(|value| *value = value.exp()),
-            Self::Step => row.iter_mut().for_each(|value| *value = f32::from(*value > 0.0)),
-            Self::Softmax => softmax(row),
-            Self::Sorted => row.sort_unstable_by(f32::total_cmp),
+            Self::Logistic => margins.iter_mut().for_each(|value| *value = logistic(*value)),
+            Self::Exponential => margins.iter_mut().for_each(|value| *value = exp(*value)),
+            Self::Step => margins.iter_mut().for_each(|value| *value = f32::from(*value > 0.0)),
+            Self::Softmax => margins.chunks_exact_mut(n_outputs).for_each(softmax),
+            Self::Sorted => margins
+                .chunks_exact_mut(n_outputs)
+                .for_each(|row| row.sort_unstable_by(f32::total_cmp)),
         }
     }
 
@@ -179,14 +183,14 @@ impl Link {
 fn logistic(margin: f32) -> f32 {
     /// The largest exponent that does not overflow f32.
     const LARGEST: f32 = 88.7;
-    1.0 / ((-margin).min(LARGEST).exp() + 1.0)
+    1.0 / (exp((-margin).min(LARGEST)) + 1.0)
 }
 
 fn softmax(row: &mut [f32]) {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0_f64;
     for value in row.iter_mut() {
-        *value = (*value - largest).exp();
+        *value = exp(*value - largest);
         sum += f64::from(*value);
     }
     for value in row.iter_mut() {

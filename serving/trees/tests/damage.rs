@@ -17,7 +17,9 @@ fn check(model: &[u8]) -> bool {
     if ensemble.n_features() > 1000 {
         return true; // sound, but rows of it would fill the memory of the test
     }
-    let mut out = vec![0.0; ensemble.n_outputs()];
+    // One row, and as many as are taken at once.
+    let mut one = vec![0.0; ensemble.n_outputs()];
+    let mut many = vec![0.0; 64 * ensemble.n_outputs()];
     for value in [
         f32::NAN,
         f32::NEG_INFINITY,
@@ -30,12 +32,9 @@ fn check(model: &[u8]) -> bool {
         17.0,
         16777215.0,
     ] {
-        ensemble
-            .margins_into(&vec![value; ensemble.n_features()], &mut out)
-            .unwrap();
-        ensemble
-            .predict_into(&vec![value; ensemble.n_features()], &mut out)
-            .unwrap();
+        let rows = vec![value; 64 * ensemble.n_features()];
+        ensemble.predict_into(&rows[..ensemble.n_features()], &mut one).unwrap();
+        ensemble.margins_into(&rows, &mut many).unwrap();
     }
     true
 }
@@ -108,32 +107,49 @@ fn every_truncation() {
 #[test]
 fn many_mutations_at_once() {
     let mut random = Random(20_240_607);
-    let files = [
-        "categorical_partition.ubj",
-        "categorical_onehot.json",
-        "dart.ubj",
-        "multi_softprob.ubj",
-        "pruned.ubj",
-    ];
+    let corpus = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")).unwrap();
+    let mut files: Vec<_> = corpus.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| {
+        let name = file.to_string_lossy();
+        !name.ends_with(".py") && !name.ends_with(".expected.json")
+    });
+    files.sort();
+    assert!(files.len() > 100, "the corpus is the golden models");
     for file in files {
-        let sound = golden(file);
-        for _ in 0..5_000 {
+        let sound = std::fs::read(file).unwrap();
+        for _ in 0..200 {
             let mut model = sound.clone();
             for _ in 0..1 + random.below(4) {
-                let at = random.below(model.len());
-                match random.below(5) {
-                    0 => model[at] = random.next() as u8,
-                    1 => model[at] ^= 1 << random.below(8),
-                    2 => drop(model.remove(at)),
-                    3 => model.insert(at, random.next() as u8),
-                    _ => {
-                        let length = random.below(16).min(model.len() - at);
-                        let from = random.below(model.len() - length + 1);
-                        model.copy_within(from..from + length, at);
-                    }
-                }
+                mutate(&mut model, &mut random);
             }
             check(&model);
+        }
+    }
+}
+
+/// Bytes that mean something to one of the parsers.
+const MARKS: &[u8] = b"[]{}\"'$#,:-0123456789.eENIiUlLdDSCTFZ\0\xff\x7f\x80";
+
+/// One change of a kind that files suffer: bytes and bits altered, lost, added, moved, or a number made extreme.
+fn mutate(model: &mut Vec<u8>, random: &mut Random) {
+    let at = random.below(model.len());
+    match random.below(7) {
+        0 => model[at] = random.next() as u8,
+        1 => model[at] ^= 1 << random.below(8),
+        2 => drop(model.remove(at)),
+        3 => model.insert(at, random.next() as u8),
+        4 => model[at] = MARKS[random.below(MARKS.len())],
+        5 => {
+            // All ones, zeros, the ends of i32, the infinities of f32: big-endian, as UBJSON is.
+            let numbers = [u32::MAX, 0, 1 << 31, i32::MAX as u32, 0x7f80_0000, 0xff80_0000];
+            let number = numbers[random.below(numbers.len())].to_be_bytes();
+            let length = number.len().min(model.len() - at);
+            model[at..at + length].copy_from_slice(&number[..length]);
+        }
+        _ => {
+            let length = random.below(16).min(model.len() - at);
+            let from = random.below(model.len() - length + 1);
+            model.copy_within(from..from + length, at);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lakeloop_trees::{Ensemble, Objective};
+use lakeloop_trees::{Choice, Ensemble, Objective, Technique};
 use serde::Deserialize;
 
 /// What libxgboost said. A missing value is null.
@@ -18,14 +18,17 @@ fn golden(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file)
 }
 
-/// Both formats of a case, those that are there.
+/// Both formats of a case, those that are there, by the default choice and by each technique.
 fn models(case: &str) -> Vec<Ensemble> {
     let files = ["json", "ubj"].map(|extension| golden(&format!("{case}.{extension}")));
-    let ensembles: Vec<Ensemble> = files
-        .iter()
-        .filter(|file| file.exists())
-        .map(|file| Ensemble::from_bytes(&std::fs::read(file).unwrap()).unwrap_or_else(|e| panic!("{file:?}: {e:?}")))
-        .collect();
+    let mut ensembles = Vec::new();
+    for file in files.iter().filter(|file| file.exists()) {
+        let model = std::fs::read(file).unwrap();
+        let techniques = Technique::available().into_iter().map(Choice::Only);
+        for choice in std::iter::once(Choice::Estimated).chain(techniques) {
+            ensembles.push(Ensemble::from_bytes_by(&model, choice).unwrap_or_else(|e| panic!("{file:?}: {e:?}")));
+        }
+    }
     assert!(!ensembles.is_empty(), "no model of {case}");
     ensembles
 }

@@ -1,14 +1,25 @@
-//! Random ensembles against the plain recursive definition of a tree.
+//! Random ensembles, by every technique that this processor can run, against the plain recursive definition of a tree.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use lakeloop_trees::Ensemble;
+use lakeloop_trees::{Choice, Ensemble, Technique};
 use proptest::prelude::*;
 
 const N_FEATURES: usize = 3;
 const N_OUTPUTS: usize = 2;
 
 /// Few numbers, so that values often equal thresholds.
-const VALUES: [f32; 8] = [f32::NAN, f32::NEG_INFINITY, -1.5, -0.0, 0.0, 1.0, 2.0, f32::INFINITY];
+const VALUES: [f32; 10] = [
+    f32::NAN,
+    f32::NEG_INFINITY,
+    f32::MIN,
+    -1.5,
+    -0.0,
+    0.0,
+    1.0,
+    2.0,
+    f32::MAX,
+    f32::INFINITY,
+];
 
 #[derive(Debug, Clone)]
 enum Tree {
@@ -27,14 +38,20 @@ enum Condition {
     NotIn(Vec<u32>),
 }
 
-fn trees() -> impl Strategy<Value = Vec<Tree>> {
-    let condition = prop_oneof![
-        3 => prop::sample::select(vec![-1.5_f32, 0.0, 0.5, 1.0]).prop_map(Condition::Below),
+/// Thresholds are few, or so many that a byte does not count those of a feature.
+fn condition() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        3 => prop::sample::select(vec![-1.5_f32, -0.0, 0.0, 0.5, 1.0, f32::INFINITY, f32::NEG_INFINITY])
+            .prop_map(Condition::Below),
+        1 => (0_u32..2000).prop_map(|step| Condition::Below(step as f32 / 500.0 - 2.0)),
         1 => prop::collection::vec(0_u32..70, 1..4).prop_map(Condition::NotIn),
-    ];
+    ]
+}
+
+fn tree(depth: u32, n_nodes: u32) -> impl Strategy<Value = Tree> {
     let leaf = (-1000..1000_i32).prop_map(|value| Tree::Leaf(value as f32 / 8.0));
-    let tree = leaf.prop_recursive(6, 40, 2, move |child| {
-        (0..N_FEATURES, condition.clone(), any::<bool>(), child.clone(), child).prop_map(
+    leaf.prop_recursive(depth, n_nodes, 2, move |child| {
+        (0..N_FEATURES, condition(), any::<bool>(), child.clone(), child).prop_map(
             |(feature, condition, default_left, left, right)| Tree::Split {
                 feature,
                 condition,
@@ -42,8 +59,27 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
                 children: Box::new([left, right]),
             },
         )
-    });
-    prop::collection::vec(tree, 0..11)
+    })
+}
+
+/// Few trees and several blocks of them; shallow, as deep as trees are made complete, and deeper.
+fn trees() -> impl Strategy<Value = Vec<Tree>> {
+    prop_oneof![
+        4 => prop::collection::vec(tree(6, 40), 0..11),
+        2 => prop::collection::vec(tree(3, 10), 60..140),
+        2 => prop::collection::vec(tree(8, 120), 1..20),
+        1 => prop::collection::vec(tree(12, 60), 1..5),
+    ]
+}
+
+/// Rows for no, some and several vectors of 64.
+fn rows() -> impl Strategy<Value = Vec<[f32; N_FEATURES]>> {
+    let value = prop_oneof![
+        2 => prop::sample::select(VALUES.to_vec()),
+        1 => (0_i32..2000).prop_map(|step| step as f32 / 500.0 - 2.0),
+        1 => (0_i32..70).prop_map(|code| code as f32),
+    ];
+    prop::collection::vec(prop::array::uniform3(value), 0..300)
 }
 
 fn evaluate(tree: &Tree, row: &[f32]) -> f32 {
@@ -121,10 +157,18 @@ impl Saved {
         serde_json::json!({
             "tree_param": {"num_nodes": saved.features.len().to_string(), "num_deleted": "0"},
             "left_children": saved.children[0], "right_children": saved.children[1],
-            "split_indices": saved.features, "split_conditions": saved.conditions,
+            "split_indices": saved.features, "split_conditions": saved.conditions.iter().map(as_json).collect::<Vec<_>>(),
             "default_left": saved.default_left, "split_type": saved.split_type, "categories": saved.codes,
             "categories_nodes": saved.sets[0], "categories_segments": saved.sets[1], "categories_sizes": saved.sets[2],
         })
+    }
+}
+
+/// JSON has no infinities; a text stands for them until they are written as XGBoost does.
+fn as_json(number: &f32) -> serde_json::Value {
+    match number.is_infinite() {
+        true => serde_json::json!(if *number > 0.0 { "Infinity" } else { "-Infinity" }),
+        false => serde_json::json!(number),
     }
 }
 
@@ -138,31 +182,41 @@ fn model(trees: &[Tree]) -> Vec<u8> {
             "trees": trees.iter().map(Saved::json).collect::<Vec<_>>(),
         }},
     }});
-    model.to_string().into_bytes()
+    let words = [("\"Infinity\"", "Infinity"), ("\"-Infinity\"", "-Infinity")];
+    words
+        .iter()
+        .fold(model.to_string(), |text, (quoted, word)| text.replace(quoted, word))
+        .into_bytes()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig {
         rng_seed: proptest::test_runner::RngSeed::Fixed(1815),
         failure_persistence: None,
+        cases: 400,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn an_ensemble_is_the_sum_of_its_trees(
-        trees in trees(),
-        rows in prop::collection::vec(prop::array::uniform3(prop::sample::select(VALUES.to_vec())), 0..12),
-    ) {
-        let ensemble = Ensemble::from_bytes(&model(&trees)).unwrap();
-        prop_assert_eq!(ensemble.n_trees(), trees.len());
-        let mut out = vec![f32::NAN; rows.len() * N_OUTPUTS];
-        ensemble.margins_into(rows.as_flattened(), &mut out).unwrap();
-        for (row, margins) in rows.iter().zip(out.chunks(N_OUTPUTS)) {
-            let mut expected = [0.25_f32, -0.5];
-            for (tree_idx, tree) in trees.iter().enumerate() {
-                expected[tree_idx % N_OUTPUTS] += evaluate(tree, row);
-            }
-            prop_assert_eq!(margins, &expected);
+    fn an_ensemble_is_the_sum_of_its_trees(trees in trees(), rows in rows()) {
+        let model = model(&trees);
+        let expected: Vec<u32> = rows
+            .iter()
+            .flat_map(|row| {
+                let mut margins = [0.25_f32, -0.5];
+                for (tree_idx, tree) in trees.iter().enumerate() {
+                    margins[tree_idx % N_OUTPUTS] += evaluate(tree, row);
+                }
+                margins.map(f32::to_bits)
+            })
+            .collect();
+        for technique in Technique::available() {
+            let ensemble = Ensemble::from_bytes_by(&model, Choice::Only(technique)).unwrap();
+            prop_assert_eq!(ensemble.n_trees(), trees.len());
+            let mut out = vec![f32::NAN; rows.len() * N_OUTPUTS];
+            ensemble.margins_into(rows.as_flattened(), &mut out).unwrap();
+            let found: Vec<u32> = out.iter().map(|margin| margin.to_bits()).collect();
+            prop_assert_eq!(&found, &expected, "{}", technique);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use lakeloop_trees::{Ensemble, ModelError, ShapeError};
+use lakeloop_trees::{Choice, Ensemble, ModelError, ShapeError, Technique};
 
 /// A sound model of one split and two leaves, in which each test breaks one thing.
 const MODEL: &str = r#"{"learner": {
@@ -46,7 +46,8 @@ fn golden(file: &str) -> Vec<u8> {
 fn the_model_is_sound() {
     let ensemble = Ensemble::from_bytes(MODEL.as_bytes()).unwrap();
     assert_eq!(ensemble.feature_names(), ["a", "b"]);
-    assert_eq!(ensemble.n_bytes(), 3 * 12 + 8 + 4);
+    let walked = Ensemble::from_bytes_by(MODEL.as_bytes(), Choice::Only(Technique::Walk)).unwrap();
+    assert_eq!(walked.n_bytes(), 3 * 12 + 8 + 4);
 }
 
 #[test]

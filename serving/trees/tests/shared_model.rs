@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lakeloop_trees::{Ensemble, Objective};
+use lakeloop_trees::{Choice, Ensemble, Objective, Technique};
 
 /// The folder of large inputs, which is not part of the repository.
 fn shared() -> Option<PathBuf> {
@@ -36,7 +36,8 @@ fn a_large_model_predicts_as_xgboost_does() {
         eprintln!("skipped: no folder of shared inputs");
         return;
     };
-    let ensemble = Ensemble::from_bytes(&std::fs::read(folder.join("trees_200x6x50.ubj")).unwrap()).unwrap();
+    let model = std::fs::read(folder.join("trees_200x6x50.ubj")).unwrap();
+    let ensemble = Ensemble::from_bytes(&model).unwrap();
     assert_eq!(
         (ensemble.n_trees(), ensemble.n_features(), ensemble.n_outputs()),
         (200, 50, 1)
@@ -58,4 +59,16 @@ fn a_large_model_predicts_as_xgboost_does() {
         ensemble.n_bytes()
     );
     assert!(largest <= 1e-6, "{largest}");
+
+    // 1000 rows at once and one by one, by every technique, to the last bit.
+    for technique in Technique::available() {
+        let other = Ensemble::from_bytes_by(&model, Choice::Only(technique)).unwrap();
+        let mut margins = vec![0.0; expected.len()];
+        other.predict_into(&rows, &mut margins).unwrap();
+        assert_eq!(margins, found, "{technique}");
+        for (row, expected) in rows.chunks(50).zip(&found) {
+            other.predict_into(row, &mut margins[..1]).unwrap();
+            assert_eq!(margins[0].to_bits(), expected.to_bits(), "{technique}");
+        }
+    }
 }
