@@ -38,9 +38,12 @@ test-crash rounds="200":
 bench-decide:
     tests/bench/run
 
-# off-policy values next to obp's, and how often their intervals hold a known truth
-bench-policies:
+# off-policy values next to obp's and to a known truth; logged decisions of a real server made again, bit for bit
+bench-policies decisions="100000":
+    #!/usr/bin/env bash
+    set -euo pipefail
     cargo bench --quiet -p lakeloop-stats --bench policies
+    LAKELOOP_REPLAY_DECISIONS={{ decisions }} cargo test --quiet --test replay -- --nocapture | grep '^figure'
 
 # HTTP: decide next to an empty handler and next to FastAPI, its latency at half of its rate, outcomes by the batch (needs wrk)
 bench-serve:

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// Declare a product decision; lakeloop decides, logs, learns and shows the effect.
 #[derive(Debug, Parser)]
@@ -66,6 +66,11 @@ pub enum Command {
         after_help = "Example: lakeloop models list menu\n         lakeloop models promote menu 3 --reason \"better in the readout of May\""
     )]
     Models(ModelsArguments),
+    /// Make logged decisions again, with the blueprint and model of their day, and report any bit that differs.
+    #[command(
+        after_help = "Example: lakeloop replay 0199c2f4-9f3a-7c11-8a52-5a3f6a1f0c2d\n         lakeloop replay --strategy menu --from 2026-01-05T00:00:00Z --until 2026-01-06T00:00:00Z --sample 10000"
+    )]
+    Replay(ReplayArguments),
     /// See the whole loop on a simulated product, or on a year of real flights.
     #[command(after_help = "Example: lakeloop demo menu --keep")]
     Demo(DemoArguments),
@@ -125,7 +130,7 @@ pub struct JobsArguments {
 pub enum JobsCommand {
     /// Run a job now and wait for it.
     Run {
-        /// `train` or `compact`.
+        /// `train`, `compact` or `replay`.
         job: String,
         /// Which strategy to train; without it: every strategy that is applied.
         #[arg(long)]
@@ -214,6 +219,27 @@ pub enum ModelsCommand {
         /// Where to write it.
         file: PathBuf,
     },
+}
+
+/// `lakeloop replay`
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").args(["decision_id", "strategy", "from", "until"]).required(true).multiple(true)))]
+pub struct ReplayArguments {
+    /// One decision.
+    #[arg(conflicts_with_all = ["strategy", "from", "until", "sample"])]
+    pub decision_id: Option<String>,
+    /// The decisions of this strategy.
+    #[arg(long)]
+    pub strategy: Option<String>,
+    /// Those made at this moment or later (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Those made before this moment (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// About so many of them, the same at every call.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub sample: Option<u64>,
 }
 
 /// `lakeloop demo`

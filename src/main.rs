@@ -10,6 +10,8 @@ mod demo;
 
 mod home;
 
+mod instant;
+
 mod output;
 
 mod progress;
@@ -49,6 +51,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Import(args) => commands::import::run(&home, &args, &output).await,
         Command::Sql(args) => commands::sql::run(&home, &args, &output).await,
         Command::Models(args) => commands::models::run(&home, &args, &output).await,
+        Command::Replay(args) => commands::replay::run(&home, &args, &output).await,
         Command::Demo(args) => demo::run(&args, &output).await,
     }
 }

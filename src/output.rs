@@ -20,6 +20,11 @@ impl Output {
         Self { format }
     }
 
+    /// True when a person reads the output, false when a program does.
+    pub fn is_for_people(&self) -> bool {
+        self.format == Format::Table
+    }
+
     /// Says something to a person; silent where a program reads the output.
     pub fn say(&self, text: &str) -> io::Result<()> {
         match self.format {

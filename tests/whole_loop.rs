@@ -43,19 +43,6 @@ async fn live_a_day(served: &Served, world: &mut MenuWorld, day: &str, at: i64, 
     answers
 }
 
-async fn wait_for_model(served: &Served, version: u64) {
-    let request = json!({ "strategy": "menu", "rows": [{
-        "age": 30, "hour": 12, "budget": 20, "spicy": 5, "vegetarian": false, "device": "web", "action": "ramen" }] });
-    // Each question is a round trip of its own, so nothing else is waited for.
-    for _ in 0..50_000 {
-        let (status, answer) = served.post("/v1/predict", &request).await;
-        if status == 200 && answer["model_version"] == version {
-            return;
-        }
-    }
-    panic!("model {version} was not picked up");
-}
-
 #[test]
 fn a_declared_decision_goes_round() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -106,7 +93,7 @@ fn a_declared_decision_goes_round() {
         let models = home.run(&["--output", "json", "models", "list", "menu"]).success();
         let models: Value = serde_json::from_str(&models).unwrap();
         assert_eq!(models[0]["stage"], "live", "{models}");
-        wait_for_model(&served, 1).await;
+        served.wait_for_menu_model(1).await;
         let answers = live_a_day(&served, &mut world, "day2", START + 86_400 * SECOND, 500).await;
         assert!(answers.iter().all(|answer| answer["model_version"] == 1));
         assert!(

@@ -131,6 +131,10 @@ pub struct JobSettings {
     pub seed: u64,
     /// When small files are merged: six fields, seconds first, in UTC; `None`: off.
     pub compact: Option<String>,
+    /// When a sample of the last day's decisions is made again: six fields, seconds first, in UTC; `None`: off.
+    pub replay: Option<String>,
+    /// About how many decisions such a sample has; at least 1.
+    pub replay_decisions: u64,
     /// How many training sets of each strategy keep their rows.
     pub keep_training_sets: u32,
 }
@@ -252,6 +256,9 @@ struct RawJobs {
     threads: Threads,
     seed: u64,
     compact: Switch<Cron>,
+    replay: Switch<Cron>,
+    #[schemars(range(min = 1))]
+    replay_decisions: u64,
     #[schemars(range(min = 1, max = 1_000_000))]
     keep_training_sets: u32,
 }
@@ -328,6 +335,8 @@ impl RawSettings {
                 threads: self.jobs.threads.count(),
                 seed: self.jobs.seed,
                 compact: self.jobs.compact.on().map(|cron| cron.as_str().to_owned()),
+                replay: self.jobs.replay.on().map(|cron| cron.as_str().to_owned()),
+                replay_decisions: self.jobs.replay_decisions,
                 keep_training_sets: self.jobs.keep_training_sets,
             },
             log: LogSettings {

@@ -26,12 +26,15 @@ mod as_of;
 
 mod maps;
 
+mod decision_rows;
+
 mod feature_history;
 
 mod feature_rows;
 
 mod error;
 
+pub use decision_rows::{DecisionRange, DecisionRows, decision_rows, sample};
 pub use error::SqlError;
 pub use feature_history::{FeatureHistory, FeatureRow, feature_history};
 pub use live::live_session;

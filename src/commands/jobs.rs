@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Context;
-use chrono::{DateTime, SecondsFormat};
 use lakeloop_domain::{JobKind, Micros, RunState, StrategyName};
 use lakeloop_lake::{Lake, blueprints};
 use lakeloop_pipeline::{JobContext, RunEnd, Scheduler, run_job, scheduled_jobs};
@@ -11,9 +10,9 @@ use serde_json::{Value, json};
 
 use crate::arguments::{JobsArguments, JobsCommand};
 use crate::commands::serve::stopped;
-use crate::home;
 use crate::output::Output;
 use crate::progress::TrainingProgress;
+use crate::{home, instant};
 
 /// Carries out one of the three.
 pub async fn run(home: &Path, args: &JobsArguments, output: &Output) -> anyhow::Result<()> {
@@ -26,7 +25,10 @@ pub async fn run(home: &Path, args: &JobsArguments, output: &Output) -> anyhow::
                 let known: Vec<&str> = JobKind::ALL.iter().map(|kind| kind.as_str()).collect();
                 format!("`{job}` is no job; write one of: {}", known.join(", "))
             })?;
-            let as_of = as_of.as_deref().map(instant).transpose()?;
+            let as_of = as_of
+                .as_deref()
+                .map(|text| instant::parse("--as-of", text))
+                .transpose()?;
             run_now(&ctx, &lake, job, strategy.as_deref(), as_of, output).await
         }
         JobsCommand::List => list(&ctx, output).await,
@@ -50,8 +52,10 @@ async fn run_now(
     output: &Output,
 ) -> anyhow::Result<()> {
     let strategies: Vec<Option<StrategyName>> = match (job, strategy) {
-        (JobKind::Compact, Some(_)) => anyhow::bail!("compact works on the whole lake; leave --strategy out"),
-        (JobKind::Compact, None) => vec![None],
+        (JobKind::Compact | JobKind::Replay, Some(_)) => {
+            anyhow::bail!("{} works on the whole lake; leave --strategy out", job.as_str())
+        }
+        (JobKind::Compact | JobKind::Replay, None) => vec![None],
         (JobKind::Train, Some(name)) => vec![Some(StrategyName::new(name)?)],
         (JobKind::Train, None) => {
             let applied = blueprints::current(lake).await?;
@@ -102,24 +106,12 @@ async fn list(ctx: &JobContext, output: &Output) -> anyhow::Result<()> {
                 json!(job.job.as_str()),
                 json!(job.strategy),
                 json!(job.cron),
-                job.next_at.map_or(Value::Null, |at| json!(text(at))),
+                job.next_at.map_or(Value::Null, |at| json!(instant::text(at))),
                 last.map_or(Value::Null, |run| json!(run.state.as_str())),
-                last.map_or(Value::Null, |run| json!(text(run.at))),
+                last.map_or(Value::Null, |run| json!(instant::text(run.at))),
                 last.map_or(Value::Null, |run| json!(run.detail)),
             ]
         })
         .collect();
     output.rows(&["job", "strategy", "cron", "next", "last", "at", "detail"], &rows)
-}
-
-fn instant(text: &str) -> anyhow::Result<Micros> {
-    let parsed = DateTime::parse_from_rfc3339(text);
-    Ok(parsed
-        .with_context(|| format!("--as-of {text}: write a time such as 2026-01-31T03:00:00Z"))?
-        .timestamp_micros())
-}
-
-fn text(at: Micros) -> String {
-    DateTime::from_timestamp_micros(at)
-        .map_or_else(|| at.to_string(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }

@@ -5,6 +5,7 @@ pub mod import;
 pub mod init;
 pub mod jobs;
 pub mod models;
+pub mod replay;
 pub mod serve;
 pub mod sql;
 pub mod validate;

@@ -183,6 +183,20 @@ impl Served {
         assert_eq!(status, 200, "{answer}");
     }
 
+    /// Waits until the server decides the example `menu` by this version of its model.
+    pub async fn wait_for_menu_model(&self, version: u64) {
+        let request = serde_json::json!({ "strategy": "menu", "rows": [{
+            "age": 30, "hour": 12, "budget": 20, "spicy": 5, "vegetarian": false, "device": "web", "action": "ramen" }] });
+        // Each question is a round trip of its own, so nothing else is waited for.
+        for _ in 0..50_000 {
+            let (status, answer) = self.post("/v1/predict", &request).await;
+            if status == 200 && answer["model_version"] == version {
+                return;
+            }
+        }
+        panic!("model {version} was not picked up");
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -12,17 +12,20 @@ pub enum JobKind {
     Train,
     /// Merges the small files of the tables.
     Compact,
+    /// Makes a sample of the last day's decisions again and compares them bit for bit.
+    Replay,
 }
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Train, Self::Compact];
+    pub const ALL: [Self; 3] = [Self::Train, Self::Compact, Self::Replay];
 
     /// The word that the command line and tables use for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Compact => "compact",
+            Self::Replay => "replay",
         }
     }
 

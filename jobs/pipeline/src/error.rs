@@ -13,6 +13,7 @@ use lakeloop_sql::SqlError;
 
 use crate::due::DueError;
 use crate::parity::ParityError;
+use crate::replay::Difference;
 use crate::search::SearchError;
 use crate::xgb::XgbError;
 
@@ -84,6 +85,21 @@ pub enum PipelineError {
     /// The serving code and libxgboost disagree.
     #[error(transparent)]
     Parity(#[from] ParityError),
+    /// The decisions that are to be made again could not be read.
+    #[error("could not read the decisions that are to be made again: {0}")]
+    Decisions(#[source] DataFusionError),
+    /// Logged decisions came out different when they were made again.
+    #[error(
+        "{n_differing} of {n_decisions} decisions came out different when they were made again; the first: {first}"
+    )]
+    Replay {
+        /// How many.
+        n_differing: u64,
+        /// Of how many.
+        n_decisions: u64,
+        /// One of them.
+        first: Box<Difference>,
+    },
     /// A schedule cannot be read.
     #[error(transparent)]
     Due(#[from] DueError),

@@ -1,4 +1,5 @@
-//! What runs on a schedule: training sets, the search for models, their checks, promotion, and upkeep of the tables.
+//! What runs on a schedule: training sets, the search for models, their checks, promotion, upkeep of the tables,
+//! and the proof that logged decisions can be made again.
 //!
 //! One call, [`run_job`], claims a job, does it and writes down how it ended; a [`Scheduler`] makes that call when a
 //! blueprint's schedule says so. Serving is not in here: this crate meets it only through the tables, and through the
@@ -50,6 +51,8 @@ mod promote;
 
 mod compact;
 
+mod replay;
+
 mod context;
 
 mod progress;
@@ -68,6 +71,7 @@ pub use parameters::{Parameters, design};
 pub use parity::{ParityError, TOLERANCE as PARITY_TOLERANCE};
 pub use progress::{Progress, ProgressSender, Stage};
 pub use promote::{Facts, Verdict, carry_out, judge};
+pub use replay::{Difference, ReplayReport, replay_decisions};
 pub use runner::{RunEnd, RunOutcome, run_job};
 pub use schedule::{ScheduledJob, Scheduler, scheduled_jobs};
 pub use search::SearchError;

@@ -18,6 +18,7 @@ use lakeloop_lake::job_runs::{self, Claim, Hold};
 use crate::compact::compact;
 use crate::context::JobContext;
 use crate::error::PipelineError;
+use crate::replay::replay_last_day;
 use crate::train::{Done, train};
 
 /// How a call to run a job ended.
@@ -62,7 +63,7 @@ pub async fn run_job(
 ) -> Result<RunOutcome, PipelineError> {
     let strategy = match job {
         JobKind::Train => Some(strategy.ok_or(PipelineError::NoStrategy)?),
-        JobKind::Compact => None,
+        JobKind::Compact | JobKind::Replay => None,
     };
     let lease = ctx.settings.jobs.lease;
     match job_runs::claim(&ctx.lake, job, strategy, &ctx.runner, ctx.now(), lease).await? {
@@ -102,6 +103,7 @@ async fn work_under_lease(ctx: &JobContext, run: &JobRun, as_of: Micros) -> Resu
             (JobKind::Train, Some(strategy)) => train(ctx, run, strategy, as_of, &stop).await,
             (JobKind::Train, None) => Err(PipelineError::NoStrategy),
             (JobKind::Compact, _) => compact(ctx, &stop).await,
+            (JobKind::Replay, _) => replay_last_day(ctx, as_of, &stop).await,
         }
     };
     let lost = async {

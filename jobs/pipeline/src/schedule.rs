@@ -1,4 +1,5 @@
-//! Runs jobs when they are due: the cron expressions of the blueprints in force, and the platform's compaction.
+//! Runs jobs when they are due: the cron expressions of the blueprints in force, and the platform's compaction
+//! and replays.
 //!
 //! Blueprints are looked at again whenever their table has a new version, so that an applied schedule counts without a
 //! restart. In one process jobs run one after the other: a training uses all threads it may have. A job that is still
@@ -45,38 +46,49 @@ pub async fn scheduled_jobs(ctx: &JobContext) -> Result<Vec<ScheduledJob>, Pipel
     let entries = wanted(ctx).await?.into_iter().map(|(entry, cron)| {
         let last = runs
             .iter()
-            .find(|run| (run.job, &run.strategy) == (entry.job(), &entry.strategy));
+            .find(|run| (run.job, &run.strategy) == (entry.job(), &entry.strategy().cloned()));
         Ok(ScheduledJob {
             job: entry.job(),
             next_at: next_due(&cron, ctx.now())?,
             last: last.cloned(),
-            strategy: entry.strategy,
+            strategy: entry.strategy().cloned(),
             cron,
         })
     });
     entries.collect()
 }
 
-/// What a schedule is about.
+/// What a schedule is about, in the order in which it is listed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    /// `None`: compaction of the whole lake; else the training of a strategy.
-    strategy: Option<StrategyName>,
+enum Entry {
+    /// Compaction of the whole lake.
+    Compact,
+    /// The replay of a sample.
+    Replay,
+    /// The training of a strategy.
+    Train(StrategyName),
 }
 
 impl Entry {
     fn job(&self) -> JobKind {
-        if self.strategy.is_some() {
-            JobKind::Train
-        } else {
-            JobKind::Compact
+        match self {
+            Self::Compact => JobKind::Compact,
+            Self::Replay => JobKind::Replay,
+            Self::Train(_) => JobKind::Train,
+        }
+    }
+
+    fn strategy(&self) -> Option<&StrategyName> {
+        match self {
+            Self::Compact | Self::Replay => None,
+            Self::Train(strategy) => Some(strategy),
         }
     }
 }
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.strategy {
+        match self.strategy() {
             Some(strategy) => write!(f, "{} of `{strategy}`", self.job().as_str()),
             None => f.write_str(self.job().as_str()),
         }
@@ -87,16 +99,15 @@ type Crons = BTreeMap<Entry, String>;
 
 async fn wanted(ctx: &JobContext) -> Result<Crons, PipelineError> {
     let trainings = blueprints::current(&ctx.lake).await?.into_iter().filter_map(|applied| {
-        let strategy = Some(applied.blueprint.name);
-        Some((Entry { strategy }, applied.blueprint.schedule.train?))
+        let cron = applied.blueprint.schedule.train?;
+        Some((Entry::Train(applied.blueprint.name), cron))
     });
-    let compaction = ctx
-        .settings
-        .jobs
-        .compact
-        .clone()
-        .map(|cron| (Entry { strategy: None }, cron));
-    Ok(trainings.chain(compaction).collect())
+    let jobs = &ctx.settings.jobs;
+    let of_the_lake = [(Entry::Compact, &jobs.compact), (Entry::Replay, &jobs.replay)];
+    let of_the_lake = of_the_lake
+        .into_iter()
+        .filter_map(|(entry, cron)| Some((entry, cron.clone()?)));
+    Ok(trainings.chain(of_the_lake).collect())
 }
 
 /// What has to be removed and added to get from one schedule to another; an entry with another time is both.
@@ -249,7 +260,7 @@ impl Follower {
 }
 
 async fn run_due(ctx: &JobContext, entry: &Entry) {
-    match run_job(ctx, entry.job(), entry.strategy.as_ref(), None).await {
+    match run_job(ctx, entry.job(), entry.strategy(), None).await {
         Ok(outcome) if matches!(outcome.end, RunEnd::Held { .. }) => {
             tracing::info!(%entry, detail = outcome.detail, "held by another process");
         }
@@ -264,9 +275,7 @@ mod tests {
     use super::*;
 
     fn crons(entries: &[(&str, &str)]) -> Crons {
-        let entry = |name: &str| Entry {
-            strategy: Some(StrategyName::new(name).unwrap()),
-        };
+        let entry = |name: &str| Entry::Train(StrategyName::new(name).unwrap());
         entries
             .iter()
             .map(|(name, cron)| (entry(name), (*cron).to_owned()))

@@ -203,7 +203,11 @@ async fn compaction_merges_and_has_nothing_left_to_do() {
 #[tokio::test]
 async fn the_schedule_is_listed_with_next_times_and_latest_runs() {
     let scheduled = COIN.replace("trials = 2", "trials = 2, train = \"0 3 * * *\"");
-    let home = Home::new(&scheduled, "[jobs]\ncompact = \"0 30 4 * * *\"\n").await;
+    let home = Home::new(
+        &scheduled,
+        "[jobs]\ncompact = \"0 30 4 * * *\"\nreplay = \"0 45 4 * * *\"\n",
+    )
+    .await;
     home.train(START).await.unwrap();
     let jobs = scheduled_jobs(&home.jobs).await.unwrap();
     let brief: Vec<_> = jobs
@@ -221,6 +225,7 @@ async fn the_schedule_is_listed_with_next_times_and_latest_runs() {
         brief,
         [
             (JobKind::Compact, "0 30 4 * * *", Some(START + 270 * MINUTE), None),
+            (JobKind::Replay, "0 45 4 * * *", Some(START + 285 * MINUTE), None),
             (
                 JobKind::Train,
                 "0 0 3 * * *",
@@ -245,7 +250,7 @@ async fn the_scheduler_picks_up_an_applied_schedule_and_stops_when_asked() {
             .await
             .unwrap()
             .iter()
-            .all(|job| job.job == JobKind::Compact),
+            .all(|job| job.job != JobKind::Train),
         "nothing to train is due"
     );
 
