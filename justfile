@@ -18,7 +18,7 @@ flights data=(shared / "data" / "rdu_flights17") *args:
     cargo run --quiet --bin lakeloop -- demo flights --data "$@"
 
 # format, clippy with warnings as errors, and every test
-test: lint readers
+test: lint readers clients
     cargo test --workspace --quiet
 
 # format and clippy, warnings are errors
@@ -29,6 +29,14 @@ lint:
 # Python's deltalake and DuckDB, for the test that reads the tables with other programs
 readers:
     test -x .deps/readers/bin/python || { python3 -m venv .deps/readers && .deps/readers/bin/pip install --quiet --disable-pip-version-check deltalake pyarrow duckdb; }
+
+# Triton's, OpenFeature's and the Personalizer's clients, pyarrow and schemathesis, for the tests that call a server with them
+clients:
+    test -x .deps/clients/bin/schemathesis || { python3 -m venv .deps/clients && .deps/clients/bin/pip install --quiet --disable-pip-version-check 'tritonclient[http]' openfeature-sdk openfeature-provider-ofrep azure-cognitiveservices-personalizer pyarrow schemathesis; }
+
+# only those tests: other people's clients, unchanged, against a running server
+test-clients: clients
+    cargo test --quiet -p lakeloop-server --test http clients -- --nocapture
 
 # kill -9 under load, 200 times; counts acknowledged rows against the tables
 test-crash rounds="200":

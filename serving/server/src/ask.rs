@@ -95,7 +95,7 @@ impl<'r> Asked<'r> {
 
     /// Checks a request that was parsed against its strategy.
     pub(crate) fn check(strategy: Arc<Strategy>, request: &'r DecideRequest<'_>) -> Result<Self, Problem> {
-        let path = |name: &str| request.at.field(&format!("context.{name}"));
+        let path = |name: &str| request.at.context_field(name);
         Ok(Self {
             context: context::values(&strategy.blueprint().context, &strategy.places, &request.context, &path)?,
             unit: request.unit.as_str(),

@@ -8,6 +8,8 @@
 //! A decision is in the journal before it is answered. Without an id chosen by the caller the path takes no lock but the
 //! journal's own; with one, [`answers`](crate::answers) makes a repeat get the first answer. A batch is checked whole
 //! before anything is logged, and logged in one append: a refusal refuses all of it.
+//!
+//! The other protocols ask here too, with requests of the same form, and read the same answers.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -15,7 +17,7 @@ use std::iter;
 use std::sync::Arc;
 
 use actix_web::web::Bytes;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use lakeloop_decide::{Chosen, Decision, Scratch, decide_served};
 use lakeloop_domain::{Features, Micros, ValueRef};
 use lakeloop_journal::Position;
@@ -52,6 +54,12 @@ pub(crate) async fn one(app: &App, body: &[u8]) -> Result<Bytes, Problem> {
         return answer(app, asked, received_at).await;
     }
     let request = DecideRequest::read(Json::parse(body)?, At::Body, app.limits.event_times)?;
+    single(app, request).await
+}
+
+/// Answers one request that was parsed.
+pub(crate) async fn single(app: &App, request: DecideRequest<'_>) -> Result<Bytes, Problem> {
+    let received_at = (app.clock)();
     match check(app, &request)? {
         Checked::Known(first) => finish(app, first).await,
         Checked::New(asked) => answer(app, asked, received_at).await,
@@ -82,19 +90,72 @@ async fn answer(app: &App, asked: Asked<'_>, received_at: Micros) -> Result<Byte
 pub(crate) async fn batch(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
     let received_at = (app.clock)();
     let scanned = Asked::scan_batch(&app.strategies.load(), body);
-    let ready = match scanned {
-        Some(all) => try_join_all(all.into_iter().map(|asked| prepare(app, asked, received_at))).await?,
+    let answers = match scanned {
+        Some(all) => {
+            let ready = all.into_iter().map(|asked| prepare(app, asked, received_at));
+            logged(app, try_join_all(ready).await?).await?
+        }
         None => {
             let requests = DecideRequest::read_many(Json::parse(body)?, app.limits.event_times)?;
-            let each = requests.iter().map(|request| async {
-                match check(app, request)? {
-                    Checked::Known(first) => Ok(Ready::Known(first)),
-                    Checked::New(asked) => prepare(app, asked, received_at).await,
-                }
-            });
-            try_join_all(each).await?
+            all(app, requests).await?
         }
     };
+    Ok(joined(&answers))
+}
+
+/// The answers to a batch as one body.
+pub(crate) fn joined(answers: &[Bytes]) -> Vec<u8> {
+    let mut body = br#"{"decisions":["#.to_vec();
+    for (idx, answer) in answers.iter().enumerate() {
+        if idx > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(answer);
+    }
+    body.extend_from_slice(b"]}");
+    body
+}
+
+/// Answers many requests in their order; one that is refused refuses all, and then nothing is logged.
+pub(crate) async fn all(app: &App, requests: Vec<DecideRequest<'_>>) -> Result<Vec<Bytes>, Problem> {
+    let received_at = (app.clock)();
+    let ready = requests.iter().map(|request| parsed(app, request, received_at));
+    logged(app, try_join_all(ready).await?).await
+}
+
+/// Answers many requests in their order, each for itself: those that are refused are left out of what is logged.
+pub(crate) async fn each(app: &App, requests: Vec<DecideRequest<'_>>) -> Result<Vec<Result<Bytes, Problem>>, Problem> {
+    let received_at = (app.clock)();
+    let ready = requests.iter().map(|request| parsed(app, request, received_at));
+    let mut refusals = Vec::new();
+    let mut taken = Vec::new();
+    for one in join_all(ready).await {
+        match one {
+            Ok(ready) => {
+                refusals.push(None);
+                taken.push(ready);
+            }
+            Err(problem) => refusals.push(Some(problem)),
+        }
+    }
+    let mut answers = logged(app, taken).await?.into_iter();
+    let answered = refusals.into_iter().filter_map(|refusal| match refusal {
+        Some(problem) => Some(Err(problem)),
+        None => answers.next().map(Ok),
+    });
+    Ok(answered.collect())
+}
+
+/// Decides a request that was parsed; nothing is logged yet.
+async fn parsed(app: &App, request: &DecideRequest<'_>, received_at: Micros) -> Result<Ready, Problem> {
+    match check(app, request)? {
+        Checked::Known(first) => Ok(Ready::Known(first)),
+        Checked::New(asked) => prepare(app, asked, received_at).await,
+    }
+}
+
+/// Logs what is new in one append and answers all, in order, once it is as durable as the settings ask for.
+async fn logged(app: &App, ready: Vec<Ready>) -> Result<Vec<Bytes>, Problem> {
     let mut fresh = Vec::with_capacity(ready.len());
     let mut known = Vec::with_capacity(ready.len());
     for one in ready {
@@ -115,15 +176,7 @@ pub(crate) async fn batch(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
     if let Some(position) = position {
         app.journals.decisions.acknowledged(position).await?;
     }
-    let mut answer = br#"{"decisions":["#.to_vec();
-    for (idx, first) in firsts.iter().enumerate() {
-        if idx > 0 {
-            answer.push(b',');
-        }
-        answer.extend_from_slice(&first.answer);
-    }
-    answer.extend_from_slice(b"]}");
-    Ok(answer)
+    Ok(firsts.into_iter().map(|first| first.answer).collect())
 }
 
 /// A request that was parsed.

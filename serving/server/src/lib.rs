@@ -17,6 +17,8 @@
 //! - what cannot be taken is refused with a problem document that says what to change, and nothing of it is kept: `problem`;
 //! - a new blueprint or model comes into force without a failed request: `refresh`.
 //!
+//! Clients of other protocols come in through `protocols`, which asks the same questions and gets the same answers.
+//!
 //! Deliberately absent: training, promotion and anything that needs libxgboost; authentication and TLS, which belong to
 //! the proxy in front; a second store. Several servers need a home, hence a journal, each; they may share a lake.
 
@@ -33,6 +35,8 @@ mod predict;
 mod listing;
 
 mod health;
+
+mod protocols;
 
 mod wire;
 

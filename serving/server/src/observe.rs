@@ -39,16 +39,31 @@ pub(crate) async fn observe(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> 
         Some(reports) => Taken::of(&reports, received_at)?,
         None => {
             let requests = ObserveRequest::read_body(Json::parse(body)?, app.limits.event_times)?;
-            let reports: Vec<Report<'_>> = requests.iter().map(ObserveRequest::report).collect();
-            let strategies = app.strategies.load();
-            for report in &reports {
-                if let Target::Unit { strategy, .. } = report.target {
-                    strategies.get(strategy)?;
-                }
-            }
-            Taken::of(&reports, received_at)?
+            checked(app, &requests, received_at)?
         }
     };
+    kept(app, taken).await
+}
+
+/// Takes outcomes that were parsed, all or none; answers as [`observe`] does.
+pub(crate) async fn take(app: &App, requests: &[ObserveRequest]) -> Result<Vec<u8>, Problem> {
+    let taken = checked(app, requests, (app.clock)())?;
+    kept(app, taken).await
+}
+
+fn checked(app: &App, requests: &[ObserveRequest], received_at: Micros) -> Result<Taken, Problem> {
+    let reports: Vec<Report<'_>> = requests.iter().map(ObserveRequest::report).collect();
+    let strategies = app.strategies.load();
+    for report in &reports {
+        if let Target::Unit { strategy, .. } = report.target {
+            strategies.get(strategy)?;
+        }
+    }
+    Taken::of(&reports, received_at)
+}
+
+/// Logs outcomes; the body of the answer once they are as durable as the settings ask for.
+async fn kept(app: &App, taken: Taken) -> Result<Vec<u8>, Problem> {
     let ledger = &app.journals.outcomes;
     let position = ledger.append(taken.records())?;
     ledger.acknowledged(position).await?;

@@ -17,31 +17,43 @@ use crate::wire::{At, PredictAnswer, PredictRequest, words};
 
 /// Answers one body.
 pub(crate) async fn predict(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
-    let now = (app.clock)();
     let request = PredictRequest::read(Json::parse(body)?)?;
+    let rows = request.rows.into_iter().enumerate();
+    let rows = rows.map(|(idx, row)| (At::Item { list: "rows", idx }, row));
     let strategy = app.strategies.load().get(&request.strategy).cloned()?;
-    let Some(model) = strategy.bundle.model() else {
-        let detail = format!("strategy `{}` has no live model yet; train one", strategy.name);
-        return Err(Problem::NotFound {
-            kind: Missing::Model,
-            detail,
-        });
-    };
-    let mut rows = Vec::with_capacity(request.rows.len());
-    for (idx, json) in request.rows.into_iter().enumerate() {
-        let at = At::Item { list: "rows", idx };
-        rows.push(Row::read(app, &strategy, json, at, now).await?);
+    let answer = scores(app, &strategy, rows).await?;
+    serde_json::to_vec(&answer).map_err(|error| Problem::internal("write an answer", &error))
+}
+
+/// The live model of a strategy; a problem when there is none.
+pub(crate) fn live_model(strategy: &Strategy) -> Result<&Model, Problem> {
+    strategy.bundle.model().ok_or_else(|| Problem::NotFound {
+        kind: Missing::Model,
+        detail: format!("strategy `{}` has no live model yet; train one", strategy.name),
+    })
+}
+
+/// Scores rows by the live model of a strategy: `[n_rows]`, each with as many scores as its row asks for.
+pub(crate) async fn scores<'a>(
+    app: &App,
+    strategy: &Strategy,
+    rows: impl Iterator<Item = (At, Json<'a>)>,
+) -> Result<PredictAnswer, Problem> {
+    let now = (app.clock)();
+    let model = live_model(strategy)?;
+    let mut read = Vec::with_capacity(rows.size_hint().0);
+    for (at, json) in rows {
+        read.push(Row::read(app, strategy, json, at, now).await?);
     }
     let mut scratch = Scratch::new();
-    let scores = rows
+    let scores = read
         .iter()
         .map(|row| row.scores(model, strategy.bundle.actions(), &mut scratch))
         .collect::<Result<Vec<_>, _>>()?;
-    let answer = PredictAnswer {
+    Ok(PredictAnswer {
         model_version: model.version().0,
         scores,
-    };
-    serde_json::to_vec(&answer).map_err(|error| Problem::internal("write an answer", &error))
+    })
 }
 
 /// One row to score.

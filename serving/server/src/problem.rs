@@ -35,8 +35,12 @@ pub(crate) enum Problem {
     MethodNotAllowed { method: String, allowed: &'static str },
     /// The decision id already belongs to a decision of another strategy.
     Conflict { detail: String },
+    /// The caller accepts no form in which the answer can be written.
+    NotAcceptable { detail: String },
     /// The body is larger than the server takes.
     TooLarge { limit: usize },
+    /// The body is in a form that is not read here.
+    UnsupportedMediaType { detail: String },
     /// The request did not finish in time.
     Timeout { detail: String },
     /// What was asked for cannot be done at the moment.
@@ -97,6 +101,37 @@ impl Problem {
         }
     }
 
+    /// The refusal in the words of its detail, with the field that is to blame.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Invalid { field, detail } if !field.is_empty() => format!("{field}: {detail}"),
+            other => other.detail(),
+        }
+    }
+
+    /// The refusal as a protocol with its own form of errors writes it: `document` in JSON. These protocols know no 422; a
+    /// refused value is a bad request to them.
+    pub(crate) fn written_as(&self, document: &impl Serialize) -> HttpResponse {
+        let status = match self.status_code() {
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+            status => status,
+        };
+        self.response(status, "application/json", document)
+    }
+
+    fn response(&self, status: StatusCode, content_type: &'static str, document: &impl Serialize) -> HttpResponse {
+        let mut response = HttpResponse::build(status);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S.to_string()));
+        }
+        if let Self::MethodNotAllowed { allowed, .. } = self {
+            response.insert_header((header::ALLOW, HeaderValue::from_static(allowed)));
+        }
+        response
+            .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(content_type)))
+            .body(serde_json::to_vec(document).unwrap_or_default())
+    }
+
     fn title(&self) -> &'static str {
         match self {
             Self::Malformed { .. } => "The body is malformed",
@@ -108,7 +143,9 @@ impl Problem {
             },
             Self::MethodNotAllowed { .. } => "Method not allowed",
             Self::Conflict { .. } => "The decision id belongs to another strategy",
+            Self::NotAcceptable { .. } => "No acceptable form of the answer",
             Self::TooLarge { .. } => "The body is too large",
+            Self::UnsupportedMediaType { .. } => "The form of the body is not known",
             Self::Timeout { .. } => "The request took too long",
             Self::Unavailable { cause, .. } => match cause {
                 Unavailable::Journal => "The journal takes no records",
@@ -131,7 +168,9 @@ impl Problem {
             },
             Self::MethodNotAllowed { .. } => "method-not-allowed",
             Self::Conflict { .. } => "decision-id-conflict",
+            Self::NotAcceptable { .. } => "not-acceptable",
             Self::TooLarge { .. } => "too-large",
+            Self::UnsupportedMediaType { .. } => "unsupported-media-type",
             Self::Timeout { .. } => "timeout",
             Self::Unavailable { cause, .. } => match cause {
                 Unavailable::Journal => "journal-unavailable",
@@ -148,6 +187,8 @@ impl Problem {
             | Self::Invalid { detail, .. }
             | Self::NotFound { detail, .. }
             | Self::Conflict { detail }
+            | Self::NotAcceptable { detail }
+            | Self::UnsupportedMediaType { detail }
             | Self::Timeout { detail }
             | Self::Unavailable { detail, .. } => detail.clone(),
             Self::MethodNotAllowed { method, allowed } => format!("{method} is not known here; use {allowed}"),
@@ -214,7 +255,9 @@ impl ResponseError for Problem {
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Timeout { .. } | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -232,19 +275,7 @@ impl ResponseError for Problem {
                 _ => None,
             },
         };
-        let mut response = HttpResponse::build(status);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S.to_string()));
-        }
-        if let Self::MethodNotAllowed { allowed, .. } = self {
-            response.insert_header((header::ALLOW, HeaderValue::from_static(allowed)));
-        }
-        response
-            .insert_header((
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/problem+json"),
-            ))
-            .body(serde_json::to_vec(&document).unwrap_or_default())
+        self.response(status, "application/problem+json", &document)
     }
 }
 

@@ -12,7 +12,7 @@ use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::web::{self, Bytes, Data, PayloadConfig, ServiceConfig};
-use actix_web::{Error, HttpRequest, HttpResponse};
+use actix_web::{Error, FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 use tokio::time::timeout;
 
 use crate::decide;
@@ -21,40 +21,83 @@ use crate::listing;
 use crate::observe;
 use crate::predict;
 use crate::problem::{Missing, Problem};
+use crate::protocols;
+use crate::protocols::arrow;
+use crate::protocols::forms::Forms;
 use crate::state::App;
 use crate::telemetry::Route;
 
 /// A body, or why it could not be read.
-type Body = Result<Bytes, Error>;
+pub(crate) type Body = Result<Bytes, Error>;
+
+/// One route: where it is, the method that it answers, and what answers.
+pub(crate) struct Entry {
+    /// The path, with its variables in braces.
+    pub(crate) path: &'static str,
+    /// `GET` or `POST`.
+    pub(crate) method: &'static str,
+    route: actix_web::Route,
+}
+
+impl Entry {
+    /// A route that is read from.
+    pub(crate) fn get<F, Args>(path: &'static str, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let (method, route) = ("GET", web::get().to(handler));
+        Self { path, method, route }
+    }
+
+    /// A route that is sent to.
+    pub(crate) fn post<F, Args>(path: &'static str, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let (method, route) = ("POST", web::post().to(handler));
+        Self { path, method, route }
+    }
+
+    fn resource(self) -> Resource {
+        let allowed = self.method;
+        web::resource(self.path)
+            .route(self.route)
+            .default_service(web::to(move |request: HttpRequest| {
+                method_not_allowed(request, allowed)
+            }))
+    }
+}
+
+/// Every route. `openapi` describes each of them, which a test holds the two to.
+pub(crate) fn table() -> Vec<Entry> {
+    let native = vec![
+        Entry::post("/v1/decide", decide_one),
+        Entry::post("/v1/decide/batch", decide_batch),
+        Entry::post("/v1/observe", observe_outcomes),
+        Entry::post("/v1/predict", predict_scores),
+        Entry::post("/v1/admin/flush", flush),
+        Entry::get("/v1/strategies", list_strategies),
+        Entry::get("/v1/models", list_models),
+        Entry::get("/healthz", alive),
+        Entry::get("/readyz", ready),
+        Entry::get("/metrics", metrics),
+    ];
+    native.into_iter().chain(protocols::routes()).collect()
+}
 
 /// Adds every route.
 pub(crate) fn configure(app: &Arc<App>, config: &mut ServiceConfig) {
     config
         .app_data(Data::from(Arc::clone(app)))
-        .app_data(PayloadConfig::new(app.limits.max_body_bytes))
-        .service(only_post("/v1/decide", web::post().to(decide_one)))
-        .service(only_post("/v1/decide/batch", web::post().to(decide_batch)))
-        .service(only_post("/v1/observe", web::post().to(observe_outcomes)))
-        .service(only_post("/v1/predict", web::post().to(predict_scores)))
-        .service(only_post("/v1/admin/flush", web::post().to(flush)))
-        .service(only_get("/v1/strategies", web::get().to(list_strategies)))
-        .service(only_get("/v1/models", web::get().to(list_models)))
-        .service(only_get("/healthz", web::get().to(alive)))
-        .service(only_get("/readyz", web::get().to(ready)))
-        .service(only_get("/metrics", web::get().to(metrics)))
-        .default_service(web::to(no_such_route));
-}
-
-fn only_post(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path)
-        .route(route)
-        .default_service(web::to(|request: HttpRequest| method_not_allowed(request, "POST")))
-}
-
-fn only_get(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path)
-        .route(route)
-        .default_service(web::to(|request: HttpRequest| method_not_allowed(request, "GET")))
+        .app_data(PayloadConfig::new(app.limits.max_body_bytes));
+    for entry in table() {
+        config.service(entry.resource());
+    }
+    config.default_service(web::to(no_such_route));
 }
 
 /// What holds for every request: the time limit and the count.
@@ -99,7 +142,8 @@ fn timed_out(app: &App) -> Problem {
     }
 }
 
-fn body(app: &App, body: Body) -> Result<Bytes, Problem> {
+/// The body, unless it is too large or broke off.
+pub(crate) fn body(app: &App, body: Body) -> Result<Bytes, Problem> {
     body.map_err(|error| match error.as_error::<PayloadError>() {
         Some(PayloadError::Overflow) => Problem::TooLarge {
             limit: app.limits.max_body_bytes,
@@ -110,7 +154,8 @@ fn body(app: &App, body: Body) -> Result<Bytes, Problem> {
     })
 }
 
-fn json(bytes: impl Into<Bytes>) -> HttpResponse {
+/// A success in JSON.
+pub(crate) fn json(bytes: impl Into<Bytes>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
         .body(bytes.into())
@@ -123,16 +168,26 @@ async fn decide_one(app: Data<App>, bytes: Body) -> Result<HttpResponse, Problem
     answer.map(json)
 }
 
-async fn decide_batch(app: Data<App>, bytes: Body) -> Result<HttpResponse, Problem> {
-    decide::batch(&app, &body(&app, bytes)?).await.map(json)
+async fn decide_batch(app: Data<App>, request: HttpRequest, bytes: Body) -> Result<HttpResponse, Problem> {
+    let forms = Forms::of(&request)?;
+    let bytes = body(&app, bytes)?;
+    match forms.is_json() {
+        true => decide::batch(&app, &bytes).await.map(json),
+        false => arrow::decide(&app, bytes, forms).await,
+    }
 }
 
 async fn observe_outcomes(app: Data<App>, bytes: Body) -> Result<HttpResponse, Problem> {
     observe::observe(&app, &body(&app, bytes)?).await.map(json)
 }
 
-async fn predict_scores(app: Data<App>, bytes: Body) -> Result<HttpResponse, Problem> {
-    predict::predict(&app, &body(&app, bytes)?).await.map(json)
+async fn predict_scores(app: Data<App>, request: HttpRequest, bytes: Body) -> Result<HttpResponse, Problem> {
+    let forms = Forms::of(&request)?;
+    let bytes = body(&app, bytes)?;
+    match forms.is_json() {
+        true => predict::predict(&app, &bytes).await.map(json),
+        false => arrow::predict(&app, bytes, forms).await,
+    }
 }
 
 async fn flush(app: Data<App>) -> Result<HttpResponse, Problem> {

@@ -52,6 +52,13 @@ pub(crate) enum Route {
     Health,
     Ready,
     Metrics,
+    Infer,
+    InferenceMetadata,
+    EvaluateFlag,
+    EvaluateFlags,
+    Rank,
+    Reward,
+    Reference,
     Other,
 }
 
@@ -71,6 +78,17 @@ impl Route {
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
+            "/ofrep/v1/evaluate/flags" => Self::EvaluateFlags,
+            "/personalizer/v1.0/rank" => Self::Rank,
+            "/v2" => Self::InferenceMetadata,
+            "/openapi.json" | "/docs" => Self::Reference,
+            path if path.starts_with("/v2/") => match path.ends_with("/infer") {
+                true => Self::Infer,
+                false => Self::InferenceMetadata,
+            },
+            path if path.starts_with("/ofrep/v1/evaluate/flags/") => Self::EvaluateFlag,
+            path if path.starts_with("/personalizer/v1.0/events/") => Self::Reward,
+            path if path.starts_with("/docs/") => Self::Reference,
             _ => Self::Other,
         }
     }
@@ -87,19 +105,31 @@ impl Route {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
+            Self::Infer => "/v2/models/{model}/infer",
+            Self::InferenceMetadata => "/v2",
+            Self::EvaluateFlag => "/ofrep/v1/evaluate/flags/{key}",
+            Self::EvaluateFlags => "/ofrep/v1/evaluate/flags",
+            Self::Rank => "/personalizer/v1.0/rank",
+            Self::Reward => "/personalizer/v1.0/events/{eventId}",
+            Self::Reference => "/docs",
             Self::Other => "other",
         }
     }
 }
 
 /// The statuses that answers have; any other is counted as `other`.
-const STATUSES: [(u16, &str); 10] = [
+const STATUSES: [(u16, &str); 15] = [
     (200, "200"),
+    (201, "201"),
+    (204, "204"),
+    (304, "304"),
     (400, "400"),
     (404, "404"),
     (405, "405"),
+    (406, "406"),
     (409, "409"),
     (413, "413"),
+    (415, "415"),
     (422, "422"),
     (500, "500"),
     (503, "503"),

@@ -35,11 +35,13 @@ impl EventTimes {
     }
 }
 
-/// Where in the body an object stands, for messages: nowhere (the body itself) or `list[idx]`.
+/// Where in the body an object stands, for messages: nowhere (the body itself), `list[idx]`, or a row of a table or of
+/// tensors, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
     Body,
     Item { list: &'static str, idx: usize },
+    Row { idx: usize },
 }
 
 impl At {
@@ -48,6 +50,15 @@ impl At {
         match self {
             Self::Body => name.to_owned(),
             Self::Item { list, idx } => format!("{list}[{idx}].{name}"),
+            Self::Row { idx } => format!("row {idx}, column {name}"),
+        }
+    }
+
+    /// The path of a context field of this object; in a row, context fields are columns like the others.
+    pub(crate) fn context_field(self, name: &str) -> String {
+        match self {
+            Self::Row { .. } => self.field(name),
+            Self::Body | Self::Item { .. } => self.field(&format!("context.{name}")),
         }
     }
 
@@ -56,6 +67,7 @@ impl At {
         match self {
             Self::Body => "the body".to_owned(),
             Self::Item { list, idx } => format!("{list}[{idx}]"),
+            Self::Row { idx } => format!("row {idx}"),
         }
     }
 }
@@ -73,7 +85,7 @@ impl<'a> Fields<'a> {
             let detail = format!("{} is {}; send a JSON object", at.object(), json.describe());
             return Err(match at {
                 At::Body => Problem::Malformed { detail },
-                At::Item { .. } => Problem::invalid(at.object(), detail),
+                At::Item { .. } | At::Row { .. } => Problem::invalid(at.object(), detail),
             });
         };
         for (idx, (key, _)) in entries.iter().enumerate() {

@@ -1,14 +1,16 @@
 //! The server as its callers see it: over HTTP, against a lake in a temporary folder and a journal on a disk that fails
 //! on demand. Time stands still unless a test moves it.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod support;
 
+mod clients;
 mod decide;
 mod features;
 mod models;
 mod observe;
+mod protocols;
 mod refusals;
 mod repeats;
 mod restart;

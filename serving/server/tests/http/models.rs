@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Home, LATE, NOON, apply};
 
-fn golden(name: &str) -> Vec<u8> {
+pub fn golden(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../trees/tests/golden");
     std::fs::read(folder.join(name)).unwrap()
 }
 
 /// A model of `late` with a golden ensemble of five numeric columns.
-fn model(artifact: Vec<u8>) -> NewModel {
+pub fn model(artifact: Vec<u8>) -> NewModel {
     let column = |name: &str| EncodedColumn {
         name: name.into(),
         feature_type: FeatureType::Number,
@@ -54,7 +54,7 @@ fn model(artifact: Vec<u8>) -> NewModel {
     }
 }
 
-async fn go_live(lake: &Lake, model: NewModel) -> ModelVersion {
+pub async fn go_live(lake: &Lake, model: NewModel) -> ModelVersion {
     let record = registry::register(lake, model, NOON).await.unwrap();
     let wish = StageMove {
         strategy: record.strategy,
