@@ -4,6 +4,8 @@
 //! sends when it is not told otherwise. An answer has the form of the body unless `Accept` prefers the other; equal
 //! preferences go to the form that stands first. Refusals are problem documents whatever is accepted.
 
+use std::cmp::Reverse;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::{Accept, CONTENT_TYPE, Header, Quality};
 
@@ -82,11 +84,11 @@ fn answer_form(request: &HttpRequest, body: Form) -> Result<Form, Problem> {
         detail: format!("the `accept` header leaves no form to answer in; accept application/json or {ARROW_STREAM}"),
     };
     let mut accepted = Accept::parse(request).map_err(|_| refused())?.0;
-    accepted.retain(|item| item.quality > Quality::ZERO);
-    accepted.sort_by(|a, b| b.quality.cmp(&a.quality));
-    if accepted.is_empty() && Accept::parse(request).is_ok_and(|accept| accept.0.is_empty()) {
+    if accepted.is_empty() {
         return Ok(body);
     }
+    accepted.retain(|item| item.quality > Quality::ZERO);
+    accepted.sort_by_key(|item| Reverse(item.quality));
     let form = |range: &str| match range {
         "*/*" | "application/*" => Some(body),
         range => [Form::Json, Form::Arrow]
