@@ -1,8 +1,10 @@
 //! What can be typed: the commands, their flags, and an example for each.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use lakeloop_server::Scope;
 
 /// Declare a product decision; lakeloop decides, logs, learns and shows the effect.
 #[derive(Debug, Parser)]
@@ -61,6 +63,11 @@ pub enum Command {
         after_help = "Example: lakeloop sql \"SELECT strategy, COUNT(*) FROM decisions GROUP BY strategy\"\n         lakeloop sql --at decisions=12 --output csv \"SELECT * FROM decisions LIMIT 10\""
     )]
     Sql(SqlArguments),
+    /// Say who may ask the server for what: make, list and revoke its API keys.
+    #[command(
+        after_help = "Example: lakeloop keys create checkout --scopes predict,observe --expires-in 90d\n         lakeloop keys list\n         lakeloop keys revoke 3f9c2a71d04be856"
+    )]
+    Keys(KeysArguments),
     /// See the models that were learned, and move them between stages.
     #[command(
         after_help = "Example: lakeloop models list menu\n         lakeloop models promote menu 3 --reason \"better in the readout of May\""
@@ -172,6 +179,49 @@ pub struct SqlArguments {
     /// List the queries that come with lakeloop, with their purpose.
     #[arg(long, conflicts_with = "query")]
     pub examples: bool,
+}
+
+/// `lakeloop keys`
+#[derive(Debug, Args)]
+pub struct KeysArguments {
+    /// What to do with keys.
+    #[command(subcommand)]
+    pub command: KeysCommand,
+}
+
+/// `lakeloop keys …`
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and print it, this once. As soon as there is a key, every request needs one.
+    #[command(
+        after_help = "Example: lakeloop keys create checkout --scopes predict,observe --expires-in 90d\n         lakeloop keys create prometheus --scopes read --output json"
+    )]
+    Create {
+        /// Who or what will have it.
+        name: String,
+        /// What it allows: predict (decisions and scores), observe (outcomes), read (listings, metrics, description),
+        /// admin (flush); none includes another.
+        #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE,…")]
+        scopes: Vec<Scope>,
+        /// How long it works, such as 36h or 90d; without it: until it is revoked.
+        #[arg(long, value_name = "DURATION", conflicts_with = "expires_at")]
+        expires_in: Option<String>,
+        /// Until when it works (RFC 3339).
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<String>,
+        /// Requests in a second, at most; more are refused with 429.
+        #[arg(long, value_name = "N")]
+        max_per_second: Option<NonZeroU32>,
+    },
+    /// Every key with its scopes and what it is worth now; secrets are not kept, so none is shown.
+    #[command(after_help = "Example: lakeloop keys list --output json")]
+    List,
+    /// Make a key worthless; running servers see it within server.refresh_interval.
+    #[command(after_help = "Example: lakeloop keys revoke 3f9c2a71d04be856")]
+    Revoke {
+        /// Its id, as `lakeloop keys list` shows it.
+        id: String,
+    },
 }
 
 /// `lakeloop models`

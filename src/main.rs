@@ -24,6 +24,8 @@ use output::Output;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Servers and clients of TLS in this process, object stores among them, take one and the same cryptography.
+    lakeloop_server::install_crypto();
     // Long work draws its progress on standard error and serve logs there, so that standard output is only results.
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -50,6 +52,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Jobs(args) => commands::jobs::run(&home, &args, &output).await,
         Command::Import(args) => commands::import::run(&home, &args, &output).await,
         Command::Sql(args) => commands::sql::run(&home, &args, &output).await,
+        Command::Keys(args) => commands::keys::run(&home, &args, &output),
         Command::Models(args) => commands::models::run(&home, &args, &output).await,
         Command::Replay(args) => commands::replay::run(&home, &args, &output).await,
         Command::Demo(args) => demo::run(&args, &output).await,

@@ -23,6 +23,8 @@ pub(crate) enum Form {
     Cron,
     /// A [`ListenAddress`].
     Address,
+    /// The origin of a page: scheme, host and perhaps a port.
+    Origin,
     /// A number in [0, 1].
     Probability,
     /// A [`StrategyName`].
@@ -36,11 +38,12 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Period,
         Self::Size,
         Self::Cron,
         Self::Address,
+        Self::Origin,
         Self::Probability,
         Self::StrategyName,
         Self::FeatureViewName,
@@ -60,6 +63,7 @@ impl Form {
             Self::Size => "size",
             Self::Cron => "cron",
             Self::Address => "address",
+            Self::Origin => "origin",
             Self::Probability => "probability",
             Self::StrategyName => "strategy_name",
             Self::FeatureViewName => "feature_view_name",
@@ -75,6 +79,7 @@ impl Form {
             Self::Size => "a size",
             Self::Cron => "a cron expression",
             Self::Address => "an address",
+            Self::Origin => "an origin",
             Self::Probability => "a probability",
             Self::StrategyName => "a strategy name",
             Self::FeatureViewName => "a feature view name",
@@ -92,6 +97,7 @@ impl Form {
                 "minute, hour, day of month, month and day of week, such as \"*/5 * * * *\" for every five minutes"
             }
             Self::Address => "host:port, such as \"127.0.0.1:8080\"",
+            Self::Origin => "scheme, host and perhaps a port in lower case, such as \"https://shop.example.org\"",
             Self::Probability => "a number between 0 and 1",
             Self::StrategyName | Self::FeatureViewName => "1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter",
             Self::FeatureName => "1 to 64 of letters, digits and `_`, beginning with a letter",
@@ -107,6 +113,7 @@ impl Form {
             Self::Size => text.parse::<ByteSize>().map(drop).map_err(Some),
             Self::Cron => Cron::parse(text).map(drop).map_err(Some),
             Self::Address => text.parse::<ListenAddress>().map(drop).map_err(|error| Some(error.why)),
+            Self::Origin => origin(text).map_err(|why| Some(why.to_owned())),
             Self::Probability => Err(None),
             Self::StrategyName => StrategyName::new(text).map(drop).map_err(|_: InvalidId| None),
             Self::FeatureViewName => FeatureViewName::new(text).map(drop).map_err(|_: InvalidId| None),
@@ -127,6 +134,7 @@ impl Form {
             Self::Size => self.pattern(r"^\s*[0-9]+\s*([KMGT]iB|kB|[MGT]B|B)\s*$"),
             Self::Cron => self.pattern(r"^\s*\S+(\s+\S+){4,5}\s*$"),
             Self::Address => self.pattern("^.+:[0-9]{1,5}$"),
+            Self::Origin => self.pattern("^https?://[^/A-Z]+$"),
             Self::Word => json_schema!({"type": "string", "minLength": 1, "maxLength": 256, "x-form": self.as_str()}),
         }
     }
@@ -144,6 +152,27 @@ fn is_feature_name(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Browsers compare origins letter by letter, so a form that no browser sends would never match.
+fn origin(text: &str) -> Result<(), &'static str> {
+    let Some(host) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
+        return Err("it does not begin with https:// or http://");
+    };
+    if host.contains(['/', '?', '#', '@']) {
+        return Err("an origin ends after the host and its port");
+    }
+    if host.is_empty()
+        || host.contains(|c: char| c.is_whitespace() || c.is_control() || c.is_ascii_uppercase() || c == '*')
+    {
+        return Err("its host is none that a browser sends");
+    }
+    Ok(())
+}
+
+/// The schema of a list of origins.
+pub(crate) fn origins(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": Form::Origin.schema()})
 }
 
 /// A number in [0, 1].

@@ -159,6 +159,9 @@ impl Layers<'_> {
             let message = format!("server.listen and server.sql_listen are both {sql}; write another port for one");
             report(&["server.sql_listen", "server.listen"], message);
         }
+        if let Some((key, message)) = settings.server.tls.violation() {
+            report(&[key], message.to_owned());
+        }
         errors
     }
 
@@ -218,12 +221,16 @@ fn with_separator(rest: &str) -> Option<String> {
     })
 }
 
-/// The value of a variable as TOML: bare where the key takes a number or true or false and the text is one, else a
-/// text.
+/// The value of a variable as TOML: a list of what stands between commas where the key takes a list, bare where it
+/// takes a number or true or false and the text is one, else a text.
 fn as_toml(keys: &[String], value: &str) -> String {
     let mut schema = Some(&*SCHEMA);
     for key in keys {
         schema = schema.and_then(|schema| schema.get("properties")?.get(key));
+    }
+    if schema.is_some_and(|schema| schema.get("type").is_some_and(|name| name == "array")) {
+        let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+        return format!("[{}]", items.map(quoted).collect::<Vec<_>>().join(", "));
     }
     let takes_texts_only = schema.is_none_or(|schema| schema.get("type").is_some_and(|name| name == "string"));
     let bare = value.trim();

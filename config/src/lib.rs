@@ -14,6 +14,10 @@ mod blueprint;
 
 mod settings;
 
+mod server;
+
+mod log;
+
 pub mod raw;
 
 mod rules;
@@ -50,11 +54,12 @@ pub use blueprint::{ParsedBlueprint, canonical, parse_blueprint, read_blueprints
 pub use cron::Cron;
 pub use error::{BlueprintError, ConfigError, SettingError, SettingPlace};
 pub use listen::{InvalidAddress, ListenAddress};
+pub use log::{AccessLog, LogFormat, LogSettings, Share};
 pub use quantity::{ByteSize, Period};
 pub use schema::json_schema;
+pub use server::{OpenRoute, ServerSettings, TlsSettings};
 pub use settings::{
-    Ack, DEFAULT_SETTINGS, FeatureSettings, JobSettings, JournalSettings, LakeSettings, LogFormat, LogSettings,
-    SETTINGS_FILE, ServerSettings, Settings,
+    Ack, DEFAULT_SETTINGS, FeatureSettings, JobSettings, JournalSettings, LakeSettings, SETTINGS_FILE, Settings,
 };
 
 /// A blueprint to learn from: which of twelve dishes to show first.

@@ -14,8 +14,9 @@ use serde::Deserialize;
 use crate::cron::Cron;
 use crate::error::ConfigError;
 use crate::layers;
-use crate::listen::ListenAddress;
+use crate::log::{LogSettings, RawLog};
 use crate::quantity::{ByteSize, Period};
+use crate::server::{RawServer, ServerSettings};
 
 /// The file of settings in the home folder.
 pub const SETTINGS_FILE: &str = "lakeloop.toml";
@@ -49,33 +50,6 @@ pub struct LakeSettings {
     pub location: String,
     /// Options of the object store.
     pub options: HashMap<String, String>,
-}
-
-/// What answers requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerSettings {
-    /// Address of the HTTP interface.
-    pub listen: ListenAddress,
-    /// Threads that answer requests; at least 1.
-    pub workers: usize,
-    /// The largest body of a request.
-    pub max_body_bytes: u64,
-    /// A request that takes longer is answered with 503.
-    pub request_timeout: Duration,
-    /// Whether callers may say when something happened.
-    pub allow_event_time: bool,
-    /// Whether the HTTP interface runs.
-    pub http: bool,
-    /// Whether scheduled jobs run.
-    pub scheduler: bool,
-    /// Address of the SQL endpoint; `None`: off.
-    pub sql_listen: Option<ListenAddress>,
-    /// How often new blueprints and models are looked for.
-    pub refresh_interval: Duration,
-    /// How many recent decision ids are remembered.
-    pub idempotency_entries: u64,
-    /// How long a stopping server waits for requests under way.
-    pub drain_timeout: Duration,
 }
 
 /// What keeps decisions and outcomes safe until they are in the lake.
@@ -139,25 +113,6 @@ pub struct JobSettings {
     pub keep_training_sets: u32,
 }
 
-/// What is logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// For whom.
-    pub format: LogFormat,
-    /// Levels, for all or for parts.
-    pub filter: String,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl Settings {
     /// Reads the settings of a home folder: the defaults, its `lakeloop.toml` where there is one, and the environment.
     pub fn load(home: &Path) -> Result<Self, ConfigError> {
@@ -212,23 +167,6 @@ struct RawLake {
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RawServer {
-    pub(crate) listen: ListenAddress,
-    workers: Threads,
-    max_body: ByteSize,
-    request_timeout: Period,
-    allow_event_time: bool,
-    http: bool,
-    scheduler: bool,
-    pub(crate) sql_listen: Switch<ListenAddress>,
-    refresh_interval: Period,
-    #[schemars(range(min = 1))]
-    idempotency_entries: u64,
-    drain_timeout: Period,
-}
-
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct RawJournal {
     dir: PathBuf,
     pub(crate) segment_size: ByteSize,
@@ -263,13 +201,6 @@ struct RawJobs {
     keep_training_sets: u32,
 }
 
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RawLog {
-    format: LogFormat,
-    filter: String,
-}
-
 /// Something that can be off.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -296,19 +227,19 @@ impl<T> Switch<T> {
 /// A number of threads.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Threads {
+pub(crate) enum Threads {
     Auto(Auto),
     Exactly(#[schemars(range(min = 1, max = 1024))] u16),
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Auto {
+pub(crate) enum Auto {
     Auto,
 }
 
 impl Threads {
-    fn count(self) -> usize {
+    pub(crate) fn count(self) -> usize {
         match self {
             Self::Auto(Auto::Auto) => std::thread::available_parallelism().map_or(1, usize::from),
             Self::Exactly(count) => usize::from(count),
@@ -323,7 +254,7 @@ impl RawSettings {
                 location: self.lake.location_under(&home),
                 options: self.lake.options,
             },
-            server: self.server.into_settings(),
+            server: self.server.into_settings(&home),
             journal: self.journal.into_settings(&home),
             features: FeatureSettings {
                 cache_bytes: self.features.cache_size.bytes(),
@@ -339,10 +270,7 @@ impl RawSettings {
                 replay_decisions: self.jobs.replay_decisions,
                 keep_training_sets: self.jobs.keep_training_sets,
             },
-            log: LogSettings {
-                format: self.log.format,
-                filter: self.log.filter,
-            },
+            log: self.log.into_settings(),
             home,
         }
     }
@@ -355,24 +283,6 @@ impl RawLake {
             self.location.clone()
         } else {
             home.join(&self.location).display().to_string()
-        }
-    }
-}
-
-impl RawServer {
-    fn into_settings(self) -> ServerSettings {
-        ServerSettings {
-            listen: self.listen,
-            workers: self.workers.count(),
-            max_body_bytes: self.max_body.bytes(),
-            request_timeout: self.request_timeout.duration(),
-            allow_event_time: self.allow_event_time,
-            http: self.http,
-            scheduler: self.scheduler,
-            sql_listen: self.sql_listen.on(),
-            refresh_interval: self.refresh_interval.duration(),
-            idempotency_entries: self.idempotency_entries,
-            drain_timeout: self.drain_timeout.duration(),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use lakeloop_config::{Ack, ConfigError, DEFAULT_SETTINGS, LogFormat, SETTINGS_FILE, Settings};
+use lakeloop_config::{
+    AccessLog, Ack, ConfigError, DEFAULT_SETTINGS, LogFormat, OpenRoute, SETTINGS_FILE, Settings, Share, TlsSettings,
+};
 
 fn variables(list: &[(&str, &str)]) -> Vec<(String, String)> {
     list.iter()
@@ -48,7 +50,15 @@ fn the_defaults_are_as_documented() {
     assert_eq!(server.sql_listen.unwrap().to_string(), "127.0.0.1:5433");
     assert_eq!(server.refresh_interval, Duration::from_millis(500));
     assert_eq!(server.idempotency_entries, 200_000);
-    assert_eq!(server.drain_timeout, Duration::from_secs(30));
+    assert_eq!(
+        (server.drain_delay, server.drain_timeout),
+        (Duration::ZERO, Duration::from_secs(30))
+    );
+    assert_eq!((server.max_concurrent, server.max_connections), (1024, 10_000));
+    assert_eq!(server.keys, Path::new("/srv/loop/keys.toml"));
+    assert!(!server.allow_anonymous);
+    assert_eq!(server.open_routes, [OpenRoute::Health]);
+    assert_eq!((server.cors_origins, server.tls), (Vec::new(), None));
     let journal = settings.journal;
     assert_eq!(journal.dir, Path::new("/srv/loop/journal"));
     assert_eq!((journal.segment_bytes, journal.max_bytes), (8 << 20, 1 << 30));
@@ -72,6 +82,7 @@ fn the_defaults_are_as_documented() {
         (settings.log.format, settings.log.filter.as_str()),
         (LogFormat::Text, "warn,lakeloop=info")
     );
+    assert_eq!(settings.log.access, AccessLog::Off);
 }
 
 #[test]
@@ -140,6 +151,93 @@ fn the_environment_overrides_the_file_which_overrides_the_defaults() {
     assert_eq!(settings.lake.location, "s3://bucket/path");
     assert_eq!(settings.lake.options["aws_region"], "eu-central-1");
     assert_eq!(settings.lake.options["aws_secret_access_key"], "0123\"45");
+}
+
+#[test]
+fn what_guards_the_server_can_be_set() {
+    let file = r#"
+        [server]
+        keys = "/run/secrets/keys.toml"
+        open_routes = ["health", "metrics", "docs"]
+        cors_origins = ["https://shop.example.org", "http://localhost:3000"]
+        drain_delay = "5s"
+        [server.tls]
+        certificate = "tls/cert.pem"
+        key = "/etc/ssl/key.pem"
+        [log]
+        access = 0.25
+    "#;
+    let (home, settings) = load(
+        file,
+        &[
+            ("LAKELOOP_SERVER__TLS__CLIENT_CA", "clients.pem"),
+            ("LAKELOOP_SERVER__OPEN_ROUTES", "docs, metrics"),
+        ],
+    );
+    let settings = settings.unwrap();
+    let server = settings.server;
+    assert_eq!(server.keys, Path::new("/run/secrets/keys.toml"));
+    assert_eq!(server.open_routes, [OpenRoute::Docs, OpenRoute::Metrics]);
+    assert_eq!(
+        server.cors_origins,
+        ["https://shop.example.org", "http://localhost:3000"]
+    );
+    assert_eq!(server.drain_delay, Duration::from_secs(5));
+    let tls = TlsSettings {
+        certificate: home.path().join("tls/cert.pem"),
+        key: "/etc/ssl/key.pem".into(),
+        client_ca: Some(home.path().join("clients.pem")),
+    };
+    assert_eq!(server.tls, Some(tls));
+    assert_eq!(settings.log.access, AccessLog::Share(Share::new(0.25)));
+    for (variable, access) in [
+        ("off", AccessLog::Off),
+        ("all", AccessLog::Share(Share::ALL)),
+        ("0", AccessLog::Share(Share::new(0.0))),
+    ] {
+        let (_home, settings) = load("", &[("LAKELOOP_LOG__ACCESS", variable)]);
+        assert_eq!(settings.unwrap().log.access, access, "{variable}");
+    }
+}
+
+#[test]
+fn mistakes_about_what_guards_the_server() {
+    check(
+        "[server]\nmax_concurrent = 0\nopen_routes = [\"helth\"]\ncors_origins = [\"shop.example.org\", \"https://a/b\", \"*\"]\n",
+        &[],
+        "lakeloop.toml:2:18: server.max_concurrent: 0 is out of range; write a whole number from 1 to 1000000\n\
+         lakeloop.toml:3:16: server.open_routes[0]: \"helth\" is unknown; did you mean \"health\"?\n\
+         lakeloop.toml:4:17: server.cors_origins[0]: \"shop.example.org\" is not an origin: it does not begin with \
+         https:// or http://; write scheme, host and perhaps a port in lower case, such as \
+         \"https://shop.example.org\"\n\
+         lakeloop.toml:4:37: server.cors_origins[1]: \"https://a/b\" is not an origin: an origin ends after the host \
+         and its port; write scheme, host and perhaps a port in lower case, such as \"https://shop.example.org\"\n\
+         lakeloop.toml:4:52: server.cors_origins[2]: \"*\" is not an origin: it does not begin with https:// or \
+         http://; write scheme, host and perhaps a port in lower case, such as \"https://shop.example.org\"",
+    );
+    check(
+        "[server.tls]\ncertificate = \"cert.pem\"\n",
+        &[],
+        "lakeloop.toml:2:15: server.tls.certificate: the certificate needs its private key; write the key's file to \
+         server.tls.key too",
+    );
+    check(
+        "",
+        &[("LAKELOOP_SERVER__TLS__KEY", "key.pem")],
+        "environment variable LAKELOOP_SERVER__TLS__KEY: server.tls.key: the private key needs its certificate; write \
+         the certificate's file to server.tls.certificate too",
+    );
+    check(
+        "[server.tls]\nclient_ca = \"ca.pem\"\n",
+        &[],
+        "lakeloop.toml:2:13: server.tls.client_ca: certificates of clients are only asked for over TLS; write \
+         server.tls.certificate and server.tls.key too",
+    );
+    check(
+        "[log]\naccess = \"some\"\n",
+        &[],
+        "lakeloop.toml:2:10: log.access: \"some\" is unknown; write \"off\" or \"all\" or a number from 0 to 1",
+    );
 }
 
 #[test]

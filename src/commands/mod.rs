@@ -4,6 +4,7 @@ pub mod apply;
 pub mod import;
 pub mod init;
 pub mod jobs;
+pub mod keys;
 pub mod models;
 pub mod replay;
 pub mod serve;

@@ -15,7 +15,7 @@ use crate::arguments::ServeArguments;
 use crate::home;
 
 /// Starts what the settings and the flags leave on, says where it listens, and runs until SIGTERM or Ctrl-C; then
-/// finishes the requests under way and brings the journals into the lake.
+/// finishes the requests under way and brings the journals into the lake. A second signal ends it at once.
 pub async fn run(home: &Path, args: &ServeArguments) -> anyhow::Result<()> {
     let mut settings = home::settings(home)?;
     if let Some(listen) = &args.listen {
@@ -34,7 +34,13 @@ pub async fn run(home: &Path, args: &ServeArguments) -> anyhow::Result<()> {
     let lake = home::open_lake(&settings).await?;
     let running = Running::start(&settings, &lake).await?;
     stopped().await?;
-    running.stop().await
+    tokio::select! {
+        ended = running.stop() => ended,
+        again = stopped() => {
+            again?;
+            anyhow::bail!("stopped at once, as asked twice; what the lake has not taken stays in the journal until the next start")
+        }
+    }
 }
 
 /// What this process runs.
@@ -53,7 +59,7 @@ impl Running {
         };
         if settings.server.http {
             let server = lakeloop_server::start(settings, lake.clone(), home::system_clock()).await?;
-            writeln!(std::io::stdout(), "listening on http://{}", server.addr())?;
+            writeln!(std::io::stdout(), "listening on {}", server.url())?;
             running.server = Some(server);
         }
         if let Some(listen) = &settings.server.sql_listen {
@@ -73,16 +79,27 @@ impl Running {
         Ok(running)
     }
 
+    /// Ends all of it. The server and the scheduler stop at the same time: a job that takes long keeps no request waiting,
+    /// and a load balancer learns at once that this server goes.
     async fn stop(self) -> anyhow::Result<()> {
-        if let Some(scheduler) = self.scheduler {
-            scheduler.stop().await?;
-        }
+        let server = async {
+            match self.server {
+                Some(server) => server.shutdown().await,
+                None => Ok(()),
+            }
+        };
+        let scheduler = async {
+            match self.scheduler {
+                Some(scheduler) => scheduler.stop().await,
+                None => Ok(()),
+            }
+        };
+        let (server, scheduler) = tokio::join!(server, scheduler);
         for endpoint in self.endpoints {
             endpoint.shutdown().await;
         }
-        if let Some(server) = self.server {
-            server.shutdown().await?;
-        }
+        server?;
+        scheduler?;
         Ok(())
     }
 }

@@ -30,6 +30,7 @@ use crate::json::Json;
 use crate::problem::{Chain, Problem};
 use crate::record::{Own, OwnChoice};
 use crate::reply::{Reply, Scores, missing_features};
+use crate::request;
 use crate::state::{App, Strategy};
 use crate::wire::{At, DecideRequest};
 
@@ -267,6 +268,7 @@ fn decided(
 ) -> Result<Vec<u8>, Problem> {
     let Buffers { scratch, record } = buffers;
     let strategy = &*asked.strategy;
+    request::concerns(&strategy.name);
     let bundle = &strategy.bundle;
     let mut id_buffer = [0; Hyphenated::LENGTH];
     let decision_id = match asked.chosen_id {
@@ -343,7 +345,9 @@ fn missing<'s>(strategy: &'s Strategy, found: &Found, values: &[ValueRef<'_>]) -
 #[cold]
 fn log_failure(strategy: &Strategy, decision_id: &str, decision: &Decision<'_>) {
     if let Some(failure) = &decision.failure {
+        let request_id = request::id();
         tracing::error!(
+            request_id = request_id.as_deref(),
             strategy = &*strategy.name,
             decision_id,
             model_version = strategy.bundle.model_version().map(|version| version.0),

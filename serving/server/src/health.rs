@@ -6,14 +6,12 @@
 use crate::problem::{Problem, Unavailable};
 use crate::state::App;
 
-/// Ready means that both journals take records. A lake that is away does not count: decisions go on without it.
+/// Ready means that both journals take records and that the server is not about to stop. A lake that is away does not count:
+/// decisions go on without it.
 pub(crate) fn ready(app: &App) -> Result<&'static str, Problem> {
-    let refusals: Vec<String> = app
-        .journals
-        .ledgers()
-        .into_iter()
-        .filter_map(|ledger| ledger.refusal())
-        .collect();
+    let stopping = app.load.is_draining().then(|| "the server is stopping".to_owned());
+    let of_journals = app.journals.ledgers().into_iter().filter_map(|ledger| ledger.refusal());
+    let refusals: Vec<String> = stopping.into_iter().chain(of_journals).collect();
     if refusals.is_empty() {
         Ok(r#"{"status":"ready"}"#)
     } else {

@@ -19,12 +19,34 @@
 //!
 //! Clients of other protocols come in through `protocols`, which asks the same questions and gets the same answers.
 //!
-//! Deliberately absent: training, promotion and anything that needs libxgboost; authentication and TLS, which belong to
-//! the proxy in front; a second store. Several servers need a home, hence a journal, each; they may share a lake.
+//! Who may ask, how much of it at once, and what is told about it:
+//!
+//! - keys with scopes, checked before a body is read: `access`; TLS with certificates that are renewed while it runs: `tls`;
+//! - bounds on requests and connections, refused with when to try again, and a stop that finishes what it has begun: `load`;
+//! - an id for each request in answers, problems and the log: `request`, `access_log`; figures of bounded cardinality:
+//!   `telemetry`.
+//!
+//! Deliberately absent: training, promotion and anything that needs libxgboost; users, sessions and roles, which belong to
+//! what stands in front; a second store. Several servers need a home, hence a journal, each; they may share a lake and a
+//! file of keys.
 
 mod server;
 
 mod routes;
+
+mod around;
+
+mod access;
+
+mod load;
+
+mod request;
+
+mod access_log;
+
+mod cors;
+
+mod tls;
 
 mod decide;
 
@@ -82,8 +104,14 @@ mod telemetry;
 
 mod clock;
 
+mod stamp;
+
+pub use access::keys::{ApiKey, KeyFile, KeyStatus, KeyWish, KeysError, Revocation};
+pub use access::scope::{Scope, UnknownScope};
+pub use access::secret::NewSecret;
 pub use background::BackgroundError;
 pub use clock::Clock;
 pub use flush::{FlushError, Flushed};
 pub use restore::RestoreError;
 pub use server::{Server, ServerError, start, start_on};
+pub use tls::{TlsError, install_crypto};

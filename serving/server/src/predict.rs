@@ -12,6 +12,7 @@ use lakeloop_domain::{Micros, NamedValue, UnitId};
 use crate::context;
 use crate::json::{Json, Object};
 use crate::problem::{Missing, Problem};
+use crate::request;
 use crate::state::{App, Strategy};
 use crate::wire::{At, PredictAnswer, PredictRequest, words};
 
@@ -39,6 +40,7 @@ pub(crate) async fn scores<'a>(
     strategy: &Strategy,
     rows: impl Iterator<Item = (At, Json<'a>)>,
 ) -> Result<PredictAnswer, Problem> {
+    request::concerns(&strategy.name);
     let now = (app.clock)();
     let model = live_model(strategy)?;
     let mut read = Vec::with_capacity(rows.size_hint().0);

@@ -4,12 +4,18 @@
 //! what to change, and, where one value is to blame, its `field` (`context.age`, `outcomes[2].value`). Policy:
 //!
 //! - the caller can mend it: 4xx, and the detail names what was found and what is expected;
-//! - time can mend it (the journal is full, the disk failed, the lake is away): 503 with `Retry-After`, and nothing
-//!   of the request was kept unless the detail says so;
+//! - the caller is not let in: 401 without a key that is known here, 403 with one that lacks the scope, 429 with one that is
+//!   used too often;
+//! - time can mend it (too much is under way, the journal is full, the disk failed, the lake is away): 503 with
+//!   `Retry-After`, and nothing of the request was kept unless the detail says so;
 //! - neither can: 500 with no detail of the inside; the cause is logged, once, here.
+//!
+//! Each document has the `request_id` by which the log can be searched for it.
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -18,9 +24,15 @@ use lakeloop_domain::InvalidId;
 use lakeloop_journal::JournalError;
 use serde::Serialize;
 
+use crate::access::scope::Scope;
+use crate::request;
+
 /// Seconds after which a refused request is worth trying again: the flush to the lake that frees the journal, or the
 /// restart that reopens it, takes about as long.
-const RETRY_AFTER_S: u32 = 2;
+const RETRY_AFTER_S: u64 = 2;
+
+/// The same for a server that has too much under way, which is over as soon as something of it is answered.
+const RETRY_AFTER_BUSY_S: u64 = 1;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +41,12 @@ pub(crate) enum Problem {
     Malformed { detail: String },
     /// A value, or a key, that the schema refuses.
     Invalid { field: String, detail: String },
+    /// There is no key, or (`is_wrong`) none that is known and live.
+    Unauthenticated { detail: String, is_wrong: bool },
+    /// The key with this id does not allow what was asked for.
+    MissingScope { id: Arc<str>, scope: Scope },
+    /// The key was used too often.
+    TooOften { detail: String, retry_after: Duration },
     /// No such strategy, model or route.
     NotFound { kind: Missing, detail: String },
     /// The route exists for other methods.
@@ -63,6 +81,10 @@ pub(crate) enum Unavailable {
     Journal,
     Lake,
     Server,
+    /// Too many requests are under way.
+    Requests,
+    /// Too many connections are open.
+    Connections,
 }
 
 impl Problem {
@@ -81,14 +103,38 @@ impl Problem {
 
     /// A failure of the server itself: logs the cause and tells the caller nothing of it.
     pub(crate) fn internal(doing: &str, cause: &dyn Error) -> Self {
-        tracing::error!(doing, cause = %Chain(cause), "a request failed");
+        let request_id = request::id();
+        tracing::error!(request_id = request_id.as_deref(), doing, cause = %Chain(cause), "a request failed");
         Self::Internal
     }
 
     /// The lake could not be reached or refused; logs the cause.
     pub(crate) fn lake(doing: &str, cause: &dyn Error) -> Self {
-        tracing::error!(doing, cause = %Chain(cause), "the lake is not available");
+        let request_id = request::id();
+        tracing::error!(request_id = request_id.as_deref(), doing, cause = %Chain(cause), "the lake is not available");
         Self::lake_away()
+    }
+
+    /// Too many requests are under way.
+    pub(crate) fn too_many_requests(max_concurrent: usize) -> Self {
+        Self::Unavailable {
+            cause: Unavailable::Requests,
+            detail: format!(
+                "{max_concurrent} requests are under way already, which is all that server.max_concurrent allows; nothing of \
+                 this request was read; try again"
+            ),
+        }
+    }
+
+    /// Too many connections are open.
+    pub(crate) fn too_many_connections(max_connections: usize) -> Self {
+        Self::Unavailable {
+            cause: Unavailable::Connections,
+            detail: format!(
+                "{max_connections} connections are open already, which is all that server.max_connections allows; nothing of \
+                 this request was read; use a connection for many requests, or try again"
+            ),
+        }
     }
 
     /// The lake could not be reached or refused, which is logged already.
@@ -121,8 +167,11 @@ impl Problem {
 
     fn response(&self, status: StatusCode, content_type: &'static str, document: &impl Serialize) -> HttpResponse {
         let mut response = HttpResponse::build(status);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S.to_string()));
+        if let Some(retry_after_s) = self.retry_after_s() {
+            response.insert_header((header::RETRY_AFTER, retry_after_s.to_string()));
+        }
+        if let Some(challenge) = self.challenge() {
+            response.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
         if let Self::MethodNotAllowed { allowed, .. } = self {
             response.insert_header((header::ALLOW, HeaderValue::from_static(allowed)));
@@ -136,6 +185,10 @@ impl Problem {
         match self {
             Self::Malformed { .. } => "The body is malformed",
             Self::Invalid { .. } => "A value was refused",
+            Self::Unauthenticated { is_wrong: false, .. } => "An API key is needed",
+            Self::Unauthenticated { is_wrong: true, .. } => "The API key is not valid",
+            Self::MissingScope { .. } => "The API key does not allow this",
+            Self::TooOften { .. } => "The API key is used too often",
             Self::NotFound { kind, .. } => match kind {
                 Missing::Strategy => "Unknown strategy",
                 Missing::Model => "No such model",
@@ -151,6 +204,8 @@ impl Problem {
                 Unavailable::Journal => "The journal takes no records",
                 Unavailable::Lake => "The lake is not available",
                 Unavailable::Server => "The server is not ready",
+                Unavailable::Requests => "Too many requests are under way",
+                Unavailable::Connections => "Too many connections are open",
             },
             Self::Internal => "The server failed",
         }
@@ -161,6 +216,9 @@ impl Problem {
         match self {
             Self::Malformed { .. } => "malformed",
             Self::Invalid { .. } => "invalid-value",
+            Self::Unauthenticated { .. } => "unauthenticated",
+            Self::MissingScope { .. } => "missing-scope",
+            Self::TooOften { .. } => "too-often",
             Self::NotFound { kind, .. } => match kind {
                 Missing::Strategy => "unknown-strategy",
                 Missing::Model => "unknown-model",
@@ -176,6 +234,8 @@ impl Problem {
                 Unavailable::Journal => "journal-unavailable",
                 Unavailable::Lake => "lake-unavailable",
                 Unavailable::Server => "not-ready",
+                Unavailable::Requests => "too-many-requests",
+                Unavailable::Connections => "too-many-connections",
             },
             Self::Internal => "internal",
         }
@@ -185,12 +245,17 @@ impl Problem {
         match self {
             Self::Malformed { detail }
             | Self::Invalid { detail, .. }
+            | Self::Unauthenticated { detail, .. }
+            | Self::TooOften { detail, .. }
             | Self::NotFound { detail, .. }
             | Self::Conflict { detail }
             | Self::NotAcceptable { detail }
             | Self::UnsupportedMediaType { detail }
             | Self::Timeout { detail }
             | Self::Unavailable { detail, .. } => detail.clone(),
+            Self::MissingScope { id, scope } => {
+                format!("the API key {id} lacks the scope `{scope}`; ask for a key that has it")
+            }
             Self::MethodNotAllowed { method, allowed } => format!("{method} is not known here; use {allowed}"),
             Self::TooLarge { limit } => {
                 format!(
@@ -199,6 +264,32 @@ impl Problem {
                 )
             }
             Self::Internal => "the server failed; its log says why".into(),
+        }
+    }
+
+    /// Whole seconds after which it is worth trying again.
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::TooOften { retry_after, .. } => Some(retry_after.as_secs_f64().ceil().max(1.0) as u64),
+            Self::Unavailable {
+                cause: Unavailable::Requests | Unavailable::Connections,
+                ..
+            } => Some(RETRY_AFTER_BUSY_S),
+            Self::Timeout { .. } | Self::Unavailable { .. } => Some(RETRY_AFTER_S),
+            _ => None,
+        }
+    }
+
+    /// What to send to be let in, as RFC 6750 writes it.
+    fn challenge(&self) -> Option<String> {
+        let realm = "Bearer realm=\"lakeloop\"";
+        match self {
+            Self::Unauthenticated { is_wrong: false, .. } => Some(realm.to_owned()),
+            Self::Unauthenticated { is_wrong: true, .. } => Some(format!("{realm}, error=\"invalid_token\"")),
+            Self::MissingScope { scope, .. } => {
+                Some(format!("{realm}, error=\"insufficient_scope\", scope=\"{scope}\""))
+            }
+            _ => None,
         }
     }
 }
@@ -229,7 +320,8 @@ impl From<JournalError> for Problem {
                  same id once the server is back"
             }
         };
-        tracing::error!(cause = %Chain(&error), "the journal refused a record");
+        let request_id = request::id();
+        tracing::error!(request_id = request_id.as_deref(), cause = %Chain(&error), "the journal refused a record");
         Self::Unavailable {
             cause: Unavailable::Journal,
             detail: detail.into(),
@@ -245,6 +337,10 @@ struct Document<'a> {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Scope>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<Box<str>>,
 }
 
 impl ResponseError for Problem {
@@ -252,6 +348,9 @@ impl ResponseError for Problem {
         match self {
             Self::Malformed { .. } => StatusCode::BAD_REQUEST,
             Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
+            Self::MissingScope { .. } => StatusCode::FORBIDDEN,
+            Self::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } => StatusCode::CONFLICT,
@@ -274,6 +373,11 @@ impl ResponseError for Problem {
                 Self::Invalid { field, .. } if !field.is_empty() => Some(field),
                 _ => None,
             },
+            scope: match self {
+                Self::MissingScope { scope, .. } => Some(*scope),
+                _ => None,
+            },
+            request_id: request::id(),
         };
         self.response(status, "application/problem+json", &document)
     }

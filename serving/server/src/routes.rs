@@ -1,19 +1,15 @@
-//! Owns the routes: which path and method leads where, and what holds for every request.
+//! Owns the routes: which path and method leads where.
 //!
-//! For every request: its body is at most `server.max_body` large (after decompression), it is answered within
-//! `server.request_timeout`, it is counted by route and status, and whatever goes wrong is a problem document, also for
-//! paths and methods that do not exist.
+//! A body is at most `server.max_body` large (after decompression), and whatever goes wrong is a problem document, also for
+//! paths and methods that do not exist. What else holds for every request is the business of the `around` module.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::web::{self, Bytes, Data, PayloadConfig, ServiceConfig};
 use actix_web::{Error, FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
-use tokio::time::timeout;
 
 use crate::decide;
 use crate::health;
@@ -25,7 +21,6 @@ use crate::protocols;
 use crate::protocols::arrow;
 use crate::protocols::forms::Forms;
 use crate::state::App;
-use crate::telemetry::Route;
 
 /// A body, or why it could not be read.
 pub(crate) type Body = Result<Bytes, Error>;
@@ -98,48 +93,6 @@ pub(crate) fn configure(app: &Arc<App>, config: &mut ServiceConfig) {
         config.service(entry.resource());
     }
     config.default_service(web::to(no_such_route));
-}
-
-/// What holds for every request: the time limit and the count.
-pub(crate) fn around<S, B>(
-    app: &Arc<App>,
-    request: ServiceRequest,
-    service: &S,
-) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
-    B: MessageBody,
-{
-    let app = Arc::clone(app);
-    let route = Route::of(request.path());
-    let answer = service.call(request);
-    async move {
-        let answered = match route {
-            // A flush takes as long as the lake needs.
-            Route::Flush => answer.await,
-            _ => match timeout(app.limits.request_timeout, answer).await {
-                Ok(answered) => answered,
-                Err(_) => Err(timed_out(&app).into()),
-            },
-        };
-        let status = match &answered {
-            Ok(response) => response.status(),
-            Err(error) => error.as_response_error().status_code(),
-        };
-        app.telemetry.request(route, status);
-        answered
-    }
-}
-
-#[cold]
-fn timed_out(app: &App) -> Problem {
-    Problem::Timeout {
-        detail: format!(
-            "the request was not answered within {:?}; whether it was kept is not known, so repeat it with the same \
-             id: it counts once",
-            app.limits.request_timeout
-        ),
-    }
 }
 
 /// The body, unless it is too large or broke off.
@@ -220,6 +173,8 @@ async fn metrics(app: Data<App>) -> HttpResponse {
         let lag_seconds = ledger.lag_seconds(&status, now);
         app.telemetry.journal(ledger.book, &status, lag_seconds);
     }
+    app.telemetry.requests_in_flight.set(app.load.n_requests() as f64);
+    app.telemetry.connections.set(app.load.n_connections() as f64);
     HttpResponse::Ok()
         .insert_header((
             CONTENT_TYPE,

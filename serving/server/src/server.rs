@@ -1,8 +1,8 @@
 //! Owns the life of a server: start, shutdown and what runs in between.
 //!
 //! ```text
-//! start:     blueprints + models ─► journals (recovered) ─► earlier answers ─► writer, refresher ─► listen
-//! shutdown:  stop listening, finish requests ─► last flush ─► stop tasks ─► close journals
+//! start:     keys, certificate ─► blueprints + models ─► journals (recovered) ─► earlier answers ─► tasks ─► listen
+//! shutdown:  say "not ready" for a while ─► stop listening, finish requests ─► last flush ─► stop tasks ─► close journals
 //! ```
 //!
 //! Nothing is answered before all of the start has worked, and each failure of it is a [`ServerError`] that says what to
@@ -14,33 +14,46 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_web::dev::{Server as HttpServing, ServerHandle};
+use actix_web::dev::{Extensions, Server as HttpServing, ServerHandle};
 use actix_web::{App as HttpApp, HttpServer};
 use arc_swap::ArcSwap;
 use lakeloop_config::Settings;
 use lakeloop_journal::{Disk, JournalError, OsDisk};
 use lakeloop_lake::{Lake, LakeError};
 use metrics_exporter_prometheus::BuildError;
+use rustls::ServerConfig;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
+use crate::access::keys::KeysError;
+use crate::access_log::AccessLog;
 use crate::answers::Answers;
+use crate::around::around;
 use crate::background::BackgroundError;
 use crate::clock::Clock;
+use crate::cors;
 use crate::features::FeatureStore;
 use crate::flush::{FlushError, Flushed, Writer};
 use crate::ids::DecisionIds;
 use crate::journal::Journals;
+use crate::load::Load;
 use crate::refresh::Refresher;
+use crate::request::Interest;
 use crate::restore::{self, RestoreError};
 use crate::routes;
 use crate::state::{App, Limits};
 use crate::telemetry::Telemetry;
+use crate::tls::{Certificate, TlsError};
 
 /// How often histograms are folded, so that they do not grow between two scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// No head of a request is given up sooner. The library's clock for this limit ticks twice a second, so that a shorter one
+/// would also end requests that came in time.
+const SHORTEST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a server could not be started or stopped cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +74,23 @@ pub enum ServerError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Other machines would be answered without being asked who they are.
+    #[error(
+        "{listen} answers other machines, and there are no API keys in {keys}; make one with `lakeloop keys create`, or set \
+         server.allow_anonymous = true where something in front authenticates every request"
+    )]
+    Anonymous {
+        /// The address, from the settings.
+        listen: String,
+        /// The file that would hold the keys.
+        keys: String,
+    },
+    /// The API keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A journal cannot be opened or closed.
     #[error("the journal cannot be used")]
     Journal(#[from] JournalError),
@@ -92,8 +122,10 @@ pub struct Server {
     app: Arc<App>,
     http: ServerHandle,
     running: Mutex<Option<JoinHandle<io::Result<()>>>>,
-    /// Ends the writer, the refresher and the upkeep.
+    /// Ends the writer, the refresher, the watch and the upkeep.
     stop: CancellationToken,
+    is_encrypted: bool,
+    drain_delay: Duration,
     drain_timeout: Duration,
 }
 
@@ -113,7 +145,16 @@ pub async fn start_on(
     disk: Arc<dyn Disk>,
 ) -> Result<Server, ServerError> {
     let listener = listen(settings)?;
+    let listen_failed = |source| listen_error(settings, source);
+    let addr = listener.local_addr().map_err(listen_failed)?;
     let telemetry = Arc::new(Telemetry::new()?);
+    let access = Arc::new(Access::open(&settings.server)?);
+    check_exposure(settings, addr, &access)?;
+    let certificate = match &settings.server.tls {
+        Some(tls) => Some(Certificate::open(tls, &telemetry, &clock)?),
+        None => None,
+    };
+    let tls = certificate.as_ref().map(Certificate::server_config).transpose()?;
     let strategies = Arc::new(ArcSwap::from_pointee(Default::default()));
     let mut refresher = Refresher::new(lake.clone(), Arc::clone(&strategies), Arc::clone(&telemetry));
     refresher.refresh().await?;
@@ -128,6 +169,13 @@ pub async fn start_on(
     let ends_tasks = stop.clone().drop_guard();
     refresher.start(settings.server.refresh_interval, stop.clone());
     start_upkeep(Arc::clone(&telemetry), stop.clone());
+    let watch = Watch {
+        access: Arc::clone(&access),
+        certificate,
+        telemetry: Arc::clone(&telemetry),
+        clock: Arc::clone(&clock),
+    };
+    watch.start(settings.server.refresh_interval, stop.clone());
     let writer = Writer {
         lake: lake.clone(),
         journals: Arc::clone(&journals),
@@ -135,6 +183,7 @@ pub async fn start_on(
         clock: Arc::clone(&clock),
         interval: settings.journal.flush_interval,
     };
+    let access_log = AccessLog::new(settings.log.access);
     let app = Arc::new(App {
         features: FeatureStore::new(
             lake.clone(),
@@ -145,6 +194,14 @@ pub async fn start_on(
         flush: writer.start(stop.clone()),
         ids: DecisionIds::new(),
         limits: Limits::from_settings(settings),
+        access,
+        load: Arc::new(Load::new(&settings.server)),
+        interest: if access_log.is_on() {
+            Interest::Trail
+        } else {
+            Interest::Answer
+        },
+        access_log,
         clock,
         lake,
         strategies,
@@ -152,9 +209,8 @@ pub async fn start_on(
         answers,
         telemetry,
     });
-    let listen_failed = |source| listen_error(settings, source);
-    let addr = listener.local_addr().map_err(listen_failed)?;
-    let http = http_server(settings, &app, listener).map_err(listen_failed)?;
+    let is_encrypted = tls.is_some();
+    let http = http_server(settings, &app, listener, tls).map_err(listen_failed)?;
     let handle = http.handle();
     let running = tokio::spawn(http);
     ends_tasks.disarm();
@@ -165,6 +221,8 @@ pub async fn start_on(
         http: handle,
         running: Mutex::new(Some(running)),
         stop,
+        is_encrypted,
+        drain_delay: settings.server.drain_delay,
         drain_timeout: settings.server.drain_timeout,
     })
 }
@@ -175,26 +233,44 @@ pub async fn start_on(
 /// with it that of every handler and of all of actix, so that all of these would be optimised as the command line is, which
 /// is not at all in the `dev` profile.
 #[inline(never)]
-fn http_server(settings: &Settings, app: &Arc<App>, listener: TcpListener) -> io::Result<HttpServing> {
-    let served = Arc::clone(app);
+fn http_server(
+    settings: &Settings,
+    app: &Arc<App>,
+    listener: TcpListener,
+    tls: Option<ServerConfig>,
+) -> io::Result<HttpServing> {
+    let (served, counted) = (Arc::clone(app), Arc::clone(&app.load));
+    let origins = settings.server.cors_origins.clone();
     let http = HttpServer::new(move || {
-        let around = Arc::clone(&served);
+        let app = Arc::clone(&served);
         HttpApp::new()
             .configure(|config| routes::configure(&served, config))
-            .wrap_fn(move |request, service| routes::around(&around, request, service))
+            .wrap_fn(move |request, service| around(&app, request, service))
+            .wrap(cors::layer(&origins))
     })
     .workers(settings.server.workers)
-    .client_request_timeout(settings.server.request_timeout)
-    .shutdown_timeout(settings.server.drain_timeout.as_secs())
-    .disable_signals()
-    .listen(listener)?;
-    Ok(http.run())
+    .max_connections(app.load.hard_limit())
+    .client_request_timeout(settings.server.request_timeout.max(SHORTEST_HEAD_TIMEOUT))
+    .shutdown_timeout(settings.server.drain_timeout.as_secs_f64().ceil() as u64)
+    .on_connect(move |_, of_connection: &mut Extensions| drop(of_connection.insert(counted.connect())))
+    .disable_signals();
+    let http = match tls {
+        Some(tls) => http.listen_rustls_0_23(listener, tls),
+        None => http.listen(listener),
+    };
+    Ok(http?.run())
 }
 
 impl Server {
     /// The address that it listens on, with the port that was chosen where the settings leave it open.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The URL of the HTTP interface.
+    pub fn url(&self) -> String {
+        let scheme = if self.is_encrypted { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
     }
 
     /// Moves everything that was acknowledged before this call to the lake.
@@ -214,12 +290,18 @@ impl Server {
         }
     }
 
-    /// Stops taking requests, finishes those under way (for at most `server.drain_timeout`), moves the journal to the
-    /// lake and closes it.
+    /// Says for `server.drain_delay` that it is not ready, while it answers all the same and asks callers to close their
+    /// connections; then stops taking requests, finishes those under way (for at most `server.drain_timeout`), moves the
+    /// journal to the lake and closes it.
     ///
     /// An error means that not all of it went well, never that something was lost: what the lake has not taken stays in
     /// the journal.
     pub async fn shutdown(&self) -> Result<(), ServerError> {
+        self.app.load.drain();
+        if !self.drain_delay.is_zero() {
+            tracing::info!(delay = ?self.drain_delay, "the server is not ready any more, and stops after this delay");
+            tokio::time::sleep(self.drain_delay).await;
+        }
         self.http.stop(true).await;
         let flushed = timeout(self.drain_timeout, self.app.flush.flush()).await;
         self.stop.cancel();
@@ -257,6 +339,58 @@ fn listen_error(settings: &Settings, source: io::Error) -> ServerError {
     }
 }
 
+/// Refuses to answer other machines without knowing who they are, unless that is wanted; warns of what is risky.
+fn check_exposure(settings: &Settings, addr: SocketAddr, access: &Access) -> Result<(), ServerError> {
+    if addr.ip().is_loopback() {
+        return Ok(());
+    }
+    match (access.has_keys(), settings.server.allow_anonymous) {
+        (false, false) => Err(ServerError::Anonymous {
+            listen: settings.server.listen.to_string(),
+            keys: settings.server.keys.display().to_string(),
+        }),
+        (false, true) => {
+            tracing::warn!(%addr, "other machines are answered without an API key, as server.allow_anonymous says");
+            Ok(())
+        }
+        (true, _) if settings.server.tls.is_none() => {
+            tracing::warn!(%addr, "API keys come over the network in the clear; set server.tls, or encrypt in front of it");
+            Ok(())
+        }
+        (true, _) => Ok(()),
+    }
+}
+
+/// What is looked at again and again while the server runs.
+struct Watch {
+    access: Arc<Access>,
+    certificate: Option<Arc<Certificate>>,
+    telemetry: Arc<Telemetry>,
+    clock: Clock,
+}
+
+impl Watch {
+    fn start(self, interval: Duration, stop: CancellationToken) {
+        let this = Arc::new(self);
+        tokio::spawn(async move {
+            while timeout(interval, stop.cancelled()).await.is_err() {
+                let this = Arc::clone(&this);
+                // Looking at files can take long where they are on another machine.
+                if tokio::task::spawn_blocking(move || this.look()).await.is_err() {
+                    tracing::error!("the look for changed keys and certificates was interrupted; it goes on");
+                }
+            }
+        });
+    }
+
+    fn look(&self) {
+        self.access.refresh();
+        if let Some(certificate) = &self.certificate {
+            certificate.refresh(&self.telemetry, &self.clock);
+        }
+    }
+}
+
 fn start_upkeep(telemetry: Arc<Telemetry>, stop: CancellationToken) {
     tokio::spawn(async move {
         while tokio::time::timeout(UPKEEP_INTERVAL, stop.cancelled()).await.is_err() {
@@ -270,5 +404,48 @@ impl std::fmt::Debug for Server {
         f.debug_struct("Server")
             .field("addr", &self.addr)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::access::keys::{KeyFile, KeyWish};
+    use crate::access::scope::Scope;
+
+    #[test]
+    fn other_machines_are_answered_with_keys_or_on_purpose_only() {
+        let home = tempfile::tempdir().unwrap();
+        let mut settings = Settings::load_with(home.path(), []).unwrap();
+        let check = |settings: &Settings, addr: &str| {
+            let access = Access::open(&settings.server).unwrap();
+            check_exposure(settings, addr.parse().unwrap(), &access).map_err(|error| error.to_string())
+        };
+        let (loopback, everywhere) = (["127.0.0.1:80", "[::1]:80"], ["0.0.0.0:80", "[::]:80", "10.1.2.3:80"]);
+        for addr in loopback {
+            assert_eq!(check(&settings, addr), Ok(()), "{addr}");
+        }
+        for addr in everywhere {
+            let message = check(&settings, addr).unwrap_err();
+            assert!(message.contains("make one with `lakeloop keys create`"), "{message}");
+            settings.server.allow_anonymous = true;
+            assert_eq!(check(&settings, addr), Ok(()), "{addr}");
+            settings.server.allow_anonymous = false;
+        }
+        let wish = KeyWish {
+            name: "test".into(),
+            scopes: vec![Scope::Read],
+            expires_at: None,
+            max_per_second: None,
+        };
+        let _ = KeyFile::new(&settings.server.keys)
+            .create(wish, DateTime::UNIX_EPOCH)
+            .unwrap();
+        for addr in everywhere {
+            assert_eq!(check(&settings, addr), Ok(()), "{addr}");
+        }
     }
 }

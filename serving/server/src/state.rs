@@ -13,6 +13,8 @@ use lakeloop_decide::Bundle;
 use lakeloop_domain::{AppliedBlueprint, Blueprint};
 use lakeloop_lake::Lake;
 
+use crate::access::Access;
+use crate::access_log::AccessLog;
 use crate::answers::Answers;
 use crate::clock::Clock;
 use crate::context::Places;
@@ -20,9 +22,11 @@ use crate::features::{FeatureStore, View};
 use crate::flush::FlushRequests;
 use crate::ids::DecisionIds;
 use crate::journal::Journals;
+use crate::load::Load;
 use crate::nearest::nearest;
 use crate::problem::{Missing, Problem};
 use crate::record::{RecordForm, Unencodable};
+use crate::request::Interest;
 use crate::telemetry::Telemetry;
 use crate::wire::{EventTimes, words};
 
@@ -135,6 +139,11 @@ pub(crate) struct App {
     pub(crate) ids: DecisionIds,
     pub(crate) flush: FlushRequests,
     pub(crate) limits: Limits,
+    pub(crate) access: Arc<Access>,
+    pub(crate) load: Arc<Load>,
+    pub(crate) access_log: AccessLog,
+    /// What is wanted of each request beside its answer.
+    pub(crate) interest: Interest,
 }
 
 /// The settings that handlers need.

@@ -93,7 +93,8 @@ impl Route {
         }
     }
 
-    fn label(self) -> &'static str {
+    /// The path that stands for it in metrics and logs.
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Decide => "/v1/decide",
             Self::DecideBatch => "/v1/decide/batch",
@@ -118,12 +119,14 @@ impl Route {
 }
 
 /// The statuses that answers have; any other is counted as `other`.
-const STATUSES: [(u16, &str); 15] = [
+const STATUSES: [(u16, &str); 18] = [
     (200, "200"),
     (201, "201"),
     (204, "204"),
     (304, "304"),
     (400, "400"),
+    (401, "401"),
+    (403, "403"),
     (404, "404"),
     (405, "405"),
     (406, "406"),
@@ -131,6 +134,7 @@ const STATUSES: [(u16, &str); 15] = [
     (413, "413"),
     (415, "415"),
     (422, "422"),
+    (429, "429"),
     (500, "500"),
     (503, "503"),
     (0, "other"),
@@ -166,6 +170,37 @@ pub(crate) enum Lookup {
     Failed,
 }
 
+/// Why a request was refused before anything of it was done, or given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It has no valid key.
+    Unauthenticated,
+    /// Its key lacks the scope.
+    MissingScope,
+    /// Its key is used too often.
+    TooOften,
+    /// Too many requests are under way.
+    Requests,
+    /// Too many connections are open.
+    Connections,
+    /// Its body is too large.
+    TooLarge,
+    /// It took too long.
+    TimedOut,
+}
+
+impl Refusal {
+    const LABELS: [&str; 7] = [
+        "unauthenticated",
+        "missing_scope",
+        "too_often",
+        "too_many_requests",
+        "too_many_connections",
+        "too_large",
+        "timed_out",
+    ];
+}
+
 /// Figures of one journal.
 struct BookMetrics {
     bytes: Gauge,
@@ -189,6 +224,11 @@ pub(crate) struct Telemetry {
     books: [BookMetrics; 2],
     /// Flushes that failed and are tried again.
     pub(crate) flush_failures: Counter,
+    refusals: [Counter; Refusal::LABELS.len()],
+    /// Requests under way.
+    pub(crate) requests_in_flight: Gauge,
+    /// Open connections.
+    pub(crate) connections: Gauge,
     model_versions: Mutex<HashMap<StrategyName, Gauge>>,
 }
 
@@ -223,6 +263,9 @@ impl Telemetry {
             lookups: [lookup("hit"), lookup("miss"), lookup("timed_out"), lookup("failed")],
             books: [book(Book::Decisions), book(Book::Outcomes)],
             flush_failures: counter("lakeloop_flush_failures_total", None),
+            refusals: Refusal::LABELS.map(|kind| counter("lakeloop_refusals_total", Some(("kind", kind)))),
+            requests_in_flight: gauge("lakeloop_requests_in_flight", None),
+            connections: gauge("lakeloop_connections", None),
             model_versions: Mutex::default(),
             handle: recorder.handle(),
             recorder,
@@ -246,6 +289,17 @@ impl Telemetry {
                 self.recorder.register_counter(&key, &METADATA)
             })
             .increment(1);
+    }
+
+    /// Counts a request that was refused or given up.
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        self.refusals[refusal as usize].increment(1);
+    }
+
+    /// Says until when the certificate of the server is valid, in seconds since 1970.
+    pub(crate) fn certificate_ends(&self, at_s: i64) {
+        let key = Key::from_static_name("lakeloop_tls_certificate_not_after_seconds");
+        self.recorder.register_gauge(&key, &METADATA).set(at_s as f64);
     }
 
     /// Counts a lookup of features.
@@ -317,6 +371,10 @@ fn describe(recorder: &PrometheusRecorder) {
         |name: &'static str, text: &'static str| recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
     counter("lakeloop_requests_total", "Requests answered, by route and status.");
     counter(
+        "lakeloop_refusals_total",
+        "Requests refused before anything of them was done, or given up, by kind.",
+    );
+    counter(
         "lakeloop_feature_lookups_total",
         "Lookups of an entity's features: in the cache (hit), loaded (miss), too late (timed_out), failed.",
     );
@@ -335,6 +393,17 @@ fn describe(recorder: &PrometheusRecorder) {
     let gauge = |name: &'static str, unit, text: &'static str| {
         recorder.describe_gauge(name.into(), Some(unit), text.into());
     };
+    gauge(
+        "lakeloop_requests_in_flight",
+        Unit::Count,
+        "Requests under way, without health and metrics.",
+    );
+    gauge("lakeloop_connections", Unit::Count, "Open connections.");
+    gauge(
+        "lakeloop_tls_certificate_not_after_seconds",
+        Unit::Seconds,
+        "When the certificate of the server ends, in seconds since 1970.",
+    );
     gauge("lakeloop_journal_bytes", Unit::Bytes, "Bytes in a journal's segments.");
     gauge(
         "lakeloop_journal_unsynced_bytes",

@@ -3,10 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+mod logged;
 mod support;
 
+mod access;
+mod bounds;
 mod clients;
+mod cors;
 mod decide;
+mod drain;
 mod features;
 mod models;
 mod observe;
@@ -14,3 +19,5 @@ mod protocols;
 mod refusals;
 mod repeats;
 mod restart;
+mod tls;
+mod trail;

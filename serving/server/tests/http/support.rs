@@ -13,8 +13,11 @@ use lakeloop_lake::{Lake, blueprints, rows};
 use lakeloop_server::{Clock, Server, ServerError, start_on};
 use lakeloop_sql::Pins;
 use reqwest::Client;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 /// 2026-03-01T12:00:00Z.
 pub const NOON: Micros = 1_772_366_400_000_000;
@@ -194,13 +197,28 @@ impl Answer {
 
 impl Site {
     pub async fn send(&self, method: &str, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.exchange(method, path, &[], body).await.0
+    }
+
+    /// Sends a request with headers; gives the answer, and all of its headers.
+    pub async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> (Answer, HeaderMap) {
         let request = self
             .client
             .request(method.parse().unwrap(), format!("{}{path}", self.base))
             .body(body);
+        let request = headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, *value));
         let response = request.send().await.unwrap();
+        let headers = response.headers().clone();
         let header = |name: &str| {
-            let value = response.headers().get(name)?;
+            let value = headers.get(name)?;
             Some(value.to_str().unwrap().to_owned())
         };
         let mut answer = Answer {
@@ -211,7 +229,14 @@ impl Site {
             text: String::new(),
         };
         answer.text = response.text().await.unwrap();
-        answer
+        (answer, headers)
+    }
+
+    /// Asks for the metrics until one of their lines is this.
+    pub async fn until_metric(&self, line: &str) {
+        let attempts = async { while !self.metrics().await.lines().any(|found| found == line) {} };
+        let waited = tokio::time::timeout(Duration::from_secs(60), attempts).await;
+        assert!(waited.is_ok(), "{line} is not in\n{}", self.metrics().await);
     }
 
     pub async fn post(&self, path: &str, body: &str) -> Answer {
@@ -256,6 +281,53 @@ impl Site {
             }
         };
         tokio::time::timeout(Duration::from_secs(60), attempts).await.unwrap()
+    }
+}
+
+/// A connection of its own, for what a well-behaved client would not do.
+pub struct Raw {
+    stream: BufReader<TcpStream>,
+}
+
+impl Raw {
+    pub async fn connect(site: &Site) -> Self {
+        let stream = TcpStream::connect(site.server.addr()).await.unwrap();
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    pub async fn write(&mut self, text: &str) {
+        self.try_write(text).await.unwrap();
+    }
+
+    pub async fn try_write(&mut self, text: &str) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(text.as_bytes()).await
+    }
+
+    /// Sends the head of a POST and as much of its body as given.
+    pub async fn post_part(&mut self, path: &str, body: &str, n_sent: usize) {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        self.write(&format!("{head}{}", &body[..n_sent])).await;
+    }
+
+    /// The status and the head of the next answer, and its body; `None` when the connection was closed instead.
+    pub async fn answer(&mut self) -> Option<(u16, String, String)> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.stream.read_line(&mut head).await.ok()? == 0 {
+                return None;
+            }
+        }
+        let head = head.to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
+        self.stream.read_exact(&mut body).await.ok()?;
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Some((status, head, String::from_utf8(body).unwrap()))
     }
 }
 

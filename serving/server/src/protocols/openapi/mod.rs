@@ -80,6 +80,11 @@ fn document() -> Result<Value, serde_json::Error> {
                 for (status, response) in part.errors.iter().chain(with_body) {
                     responses.entry(status.clone()).or_insert_with(|| response.clone());
                 }
+                // Who is not let in gets a problem document at every door.
+                for (status, name) in [("401", "Unauthenticated"), ("403", "MissingScope"), ("429", "TooOften")] {
+                    let response = json!({ "$ref": format!("#/components/responses/{name}") });
+                    responses.entry(status).or_insert(response);
+                }
             }
         }
         tags.push(part.tag);
@@ -104,6 +109,7 @@ fn document() -> Result<Value, serde_json::Error> {
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": "/" }],
+        "security": [{}, { "bearer": [] }, { "apiKey": [] }],
         "tags": tags,
         "paths": paths,
         "components": components,
