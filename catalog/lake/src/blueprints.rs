@@ -1,12 +1,14 @@
 //! Blueprints as they were applied: the latest application of a strategy is in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{Expr, ident, lit};
 use lakeloop_domain::{AppliedBlueprint, Blueprint, BlueprintVersion, Micros, StrategyName};
 
+use crate::changes::Changes;
 use crate::judged::Judged;
+use crate::lake::signed;
 use crate::rows::{blueprints_from_batch, blueprints_to_batch};
 use crate::{Lake, LakeError, TableName, scan};
 
@@ -53,16 +55,72 @@ pub async fn apply(
 
 /// The blueprint in force of each strategy, by name.
 pub async fn current(lake: &Lake) -> Result<Vec<AppliedBlueprint>, LakeError> {
-    let mut latest: BTreeMap<StrategyName, AppliedBlueprint> = BTreeMap::new();
+    let mut in_force = InForce::default();
     for applied in all(lake, None).await? {
-        match latest.get(&applied.blueprint.name) {
-            Some(other) if other.sequence > applied.sequence => {}
-            _ => {
-                latest.insert(applied.blueprint.name.clone(), applied);
-            }
-        }
+        in_force.take(applied);
     }
-    Ok(latest.into_values().collect())
+    Ok(in_force.by_strategy.into_values().collect())
+}
+
+/// The blueprints in force as of a version of the table, for those who follow it.
+#[derive(Debug, Clone, Default)]
+pub struct InForce {
+    version: Option<i64>,
+    by_strategy: BTreeMap<StrategyName, AppliedBlueprint>,
+}
+
+impl InForce {
+    /// The blueprint in force of a strategy, if one was applied.
+    pub fn get(&self, strategy: &StrategyName) -> Option<&AppliedBlueprint> {
+        self.by_strategy.get(strategy)
+    }
+
+    /// Takes in what was applied since the last look; answers the strategies that have another blueprint now. Reads only
+    /// the files that were committed since, and costs one look-up when none were. An error leaves everything as it was.
+    pub async fn catch_up(&mut self, lake: &Lake) -> Result<BTreeSet<StrategyName>, LakeError> {
+        let table = TableName::Blueprints;
+        if self.version.is_some() && lake.version(&table).await? == self.version {
+            return Ok(BTreeSet::new());
+        }
+        let changes = match self.version {
+            Some(version) => lake.changes(&table, version).await?,
+            None => Changes::Unknown,
+        };
+        let (version, rows) = match changes {
+            Changes::Appended(new) | Changes::Rewritten(new) => {
+                let rows = match new.paths.is_empty() {
+                    true => Vec::new(),
+                    false => scan::rows_of_files(&table, &new.table, new.paths).await?,
+                };
+                (Some(new.version), rows)
+            }
+            Changes::Unknown => {
+                let state = lake.newest(&table).await?;
+                (state.version().map(signed), scan::rows(&table, &state, None).await?)
+            }
+        };
+        let applied = read(&rows)?;
+        self.version = version;
+        Ok(applied.into_iter().filter_map(|applied| self.take(applied)).collect())
+    }
+
+    /// Takes in one application; answers its strategy when it is in force from now on.
+    fn take(&mut self, applied: AppliedBlueprint) -> Option<StrategyName> {
+        let strategy = applied.blueprint.name.clone();
+        let known = self.get(&strategy);
+        if known.is_some_and(|known| known.sequence >= applied.sequence) {
+            return None;
+        }
+        self.by_strategy.insert(strategy.clone(), applied);
+        Some(strategy)
+    }
+}
+
+/// Every application of every strategy, by strategy and the oldest first.
+pub async fn histories(lake: &Lake) -> Result<Vec<AppliedBlueprint>, LakeError> {
+    let mut applied = all(lake, None).await?;
+    applied.sort_by(|a, b| (&a.blueprint.name, a.sequence).cmp(&(&b.blueprint.name, b.sequence)));
+    Ok(applied)
 }
 
 /// Every application of a strategy, the oldest first.

@@ -9,6 +9,7 @@ use datafusion::object_store::path::Path;
 use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake::kernel::Add;
 use deltalake::operations::write::configs::WriterStatsConfig;
+use deltalake::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use deltalake::parquet::basic::{Compression, ZstdLevel};
 use deltalake::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use deltalake::parquet::schema::types::ColumnPath;
@@ -16,8 +17,9 @@ use deltalake::{DeltaTable, DeltaTableError};
 use futures::stream::{self, StreamExt as _};
 use futures::{Stream, TryStreamExt as _};
 
+use crate::conform::{Extra, conform};
 use crate::log::{location, make_durable};
-use crate::{LakeError, TableName};
+use crate::{LakeError, TableName, scan};
 
 /// Rows of a row group: a few megabytes of decisions, so that a reader that wants an hour of a large file skips the
 /// rest of it, and a writer holds little.
@@ -57,6 +59,29 @@ async fn store(table: &DeltaTable, memory: &InMemory, add: &Add) -> Result<(), D
     let bytes = memory.get(&path).await?.bytes().await?;
     table.log_store().object_store(None).put(&path, bytes.into()).await?;
     make_durable(table, std::slice::from_ref(&add.path)).await
+}
+
+/// Reads the rows of one data file by its path below the table, whether or not it is still part of it: no file is ever
+/// deleted once a commit named it. The file is fetched whole, so this is for small ones.
+pub(crate) async fn read(name: &TableName, table: &DeltaTable, path: &str) -> Result<Vec<RecordBatch>, LakeError> {
+    let failed = |source| LakeError::storage("read a data file", format!("{}/{path}", location(table)), source);
+    let store = table.log_store().object_store(None);
+    let file = store
+        .get(&Path::from(path))
+        .await
+        .map_err(|source| failed(source.into()))?;
+    let bytes = file.bytes().await.map_err(|source| failed(source.into()))?;
+    let rows = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|reader| reader.build());
+    let schema = scan::columns_of(name, table)?;
+    rows.map_err(|source| failed(source.into()))?
+        .map(|batch| {
+            let batch = batch.map_err(|source| LakeError::Arrow {
+                table: name.clone(),
+                source,
+            })?;
+            conform(name, &schema, &batch, Extra::Ignore)
+        })
+        .collect()
 }
 
 fn writer(table: &DeltaTable, memory: Arc<InMemory>) -> Result<DeltaWriter, DeltaTableError> {

@@ -22,6 +22,8 @@ mod append;
 
 mod compact;
 
+mod changes;
+
 mod feature_views;
 
 pub mod rows;
@@ -29,6 +31,8 @@ pub mod rows;
 pub mod blueprints;
 
 pub mod registry;
+
+pub mod live_models;
 
 pub mod job_runs;
 
@@ -45,6 +49,7 @@ mod conform;
 mod damage;
 
 pub use append::{Append, WriterSequence};
+pub use changes::{Changes, NewFiles};
 pub use compact::{Compaction, TARGET_BYTES};
 pub use error::LakeError;
 pub use lake::Lake;

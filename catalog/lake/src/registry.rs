@@ -31,7 +31,6 @@ use lakeloop_domain::{
 };
 
 use crate::append::appending;
-use crate::conform::{Extra, conform};
 use crate::lake::release;
 use crate::log::{Change, MAX_ATTEMPTS};
 use crate::rows::{models_from_batch, models_to_batch};
@@ -121,7 +120,8 @@ pub async fn move_stage(lake: &Lake, wish: &StageMove, now: Micros) -> Result<St
             .filter(|model| model.version == wish.version || Some(model.version) == retired)
             .map(|model| model.file.as_str())
             .collect();
-        let batches = read_files(&state, &touched).await?;
+        let paths = touched.iter().map(|&file| file.to_owned()).collect();
+        let batches = scan::rows_of_files(&TABLE, &state, paths).await?;
         let changed = batches
             .iter()
             .map(|batch| restage(batch, wish, retired, now))
@@ -274,20 +274,6 @@ async fn standings(state: &DeltaTable, strategy: &StrategyName) -> Result<Vec<St
         }
     }
     Ok(standings)
-}
-
-/// Every row of some files.
-async fn read_files(state: &DeltaTable, files: &HashSet<&str>) -> Result<Vec<RecordBatch>, LakeError> {
-    let failed = |source| LakeError::read(&TABLE, source);
-    let paths = files.iter().map(|&file| file.to_owned());
-    let provider = state.table_provider().with_file_paths(paths).await.map_err(failed)?;
-    let frame = SessionContext::new().read_table(provider).map_err(failed)?;
-    let batches = frame.collect().await.map_err(failed)?;
-    let schema = scan::columns_of(&TABLE, state)?;
-    batches
-        .iter()
-        .map(|batch| conform(&TABLE, &schema, batch, Extra::Ignore))
-        .collect()
 }
 
 /// What removes the files, whose URLs are given, from the table.

@@ -24,6 +24,18 @@ pub(crate) async fn rows(
     collect(name, filtered(name, table, filter).await?, &schema).await
 }
 
+/// The rows of some files of the table, by their URLs or their paths below it.
+pub(crate) async fn rows_of_files(
+    name: &TableName,
+    table: &DeltaTable,
+    paths: Vec<String>,
+) -> Result<Vec<RecordBatch>, LakeError> {
+    let failed = |source| LakeError::read(name, source);
+    let provider = table.table_provider().with_file_paths(paths).await.map_err(failed)?;
+    let frame = session().read_table(provider).map_err(failed)?;
+    collect(name, frame, &columns_of(name, table)?).await
+}
+
 async fn filtered(name: &TableName, table: &DeltaTable, filter: Option<Expr>) -> Result<DataFrame, LakeError> {
     let failed = |source| LakeError::read(name, source);
     let provider = table.table_provider().await.map_err(failed)?;

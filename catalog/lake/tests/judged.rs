@@ -10,57 +10,11 @@ use lakeloop_domain::*;
 use lakeloop_lake::blueprints::{self, Applied};
 use lakeloop_lake::job_runs::{self, Claim, Hold};
 use lakeloop_lake::{LakeError, TableName};
-use support::{START, open, strategy};
+use support::{START, blueprint, open, strategy};
 use tempfile::tempdir;
 
 const LEASE: Duration = Duration::from_secs(60);
 const LEASE_US: i64 = 60_000_000;
-
-fn blueprint(name: &str, description: &str) -> Blueprint {
-    Blueprint {
-        name: strategy(name),
-        description: description.to_owned(),
-        decision: DecisionKind::Choose {
-            actions: vec!["soup".to_owned(), "salad".to_owned()],
-            default: "soup".to_owned(),
-        },
-        unit: "guest".to_owned(),
-        context: vec![ContextField {
-            name: Arc::from("temp"),
-            feature_type: FeatureType::Number,
-            missing_allowed: true,
-            is_feature: true,
-        }],
-        features: vec![FeatureView {
-            name: FeatureViewName::new("items").unwrap(),
-            entity: Arc::from("unit"),
-            freshness_us: Some(1),
-            columns: vec![FeatureColumn {
-                name: Arc::from("price"),
-                feature_type: FeatureType::Number,
-                when_missing: FeatureValue::Number(-0.0),
-            }],
-        }],
-        outcome: OutcomeSpec {
-            event: "eaten".to_owned(),
-            outcome_type: OutcomeType::YesNo,
-            aggregation: Aggregation::Any,
-            window_us: 1,
-            absent: AbsentLabel::Value(0.0),
-        },
-        limits: ModelLimits {
-            max_latency_us: Some(0.1),
-            max_bytes: Some(u64::MAX),
-        },
-        policy: Policy::EpsilonGreedy { epsilon: 0.1 },
-        schedule: Schedule {
-            train: None,
-            window_us: None,
-            minimum_rows: 10,
-            trials: 5,
-        },
-    }
-}
 
 fn version(digit: u32) -> BlueprintVersion {
     BlueprintVersion::new(format!("{digit:016x}")).unwrap()

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
@@ -33,6 +34,53 @@ pub fn sequence(app_id: &str, version: i64) -> Option<WriterSequence> {
         app_id: app_id.to_owned(),
         version,
     })
+}
+
+/// A blueprint with something in each of its parts.
+pub fn blueprint(name: &str, description: &str) -> Blueprint {
+    Blueprint {
+        name: strategy(name),
+        description: description.to_owned(),
+        decision: DecisionKind::Choose {
+            actions: vec!["soup".to_owned(), "salad".to_owned()],
+            default: "soup".to_owned(),
+        },
+        unit: "guest".to_owned(),
+        context: vec![ContextField {
+            name: Arc::from("temp"),
+            feature_type: FeatureType::Number,
+            missing_allowed: true,
+            is_feature: true,
+        }],
+        features: vec![FeatureView {
+            name: FeatureViewName::new("items").unwrap(),
+            entity: Arc::from("unit"),
+            freshness_us: Some(1),
+            columns: vec![FeatureColumn {
+                name: Arc::from("price"),
+                feature_type: FeatureType::Number,
+                when_missing: FeatureValue::Number(-0.0),
+            }],
+        }],
+        outcome: OutcomeSpec {
+            event: "eaten".to_owned(),
+            outcome_type: OutcomeType::YesNo,
+            aggregation: Aggregation::Any,
+            window_us: 1,
+            absent: AbsentLabel::Value(0.0),
+        },
+        limits: ModelLimits {
+            max_latency_us: Some(0.1),
+            max_bytes: Some(u64::MAX),
+        },
+        policy: Policy::EpsilonGreedy { epsilon: 0.1 },
+        schedule: Schedule {
+            train: None,
+            window_us: None,
+            minimum_rows: 10,
+            trials: 5,
+        },
+    }
 }
 
 /// The decision with this id, one minute after the one before it.
