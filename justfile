@@ -64,3 +64,7 @@ bench-trees model=(shared / "golden" / "trees_200x6x50.ubj") rows=(shared / "gol
 # Python's evaluators of trees, to compare with
 tree-peers:
     test -x .deps/tree-peers/bin/python || { python3 -m venv .deps/tree-peers && .deps/tree-peers/bin/pip install --quiet --disable-pip-version-check xgboost-cpu onnxruntime onnxmltools skl2onnx lightgbm lleaves 'llvmlite<0.45'; }
+
+# a thousand strategies in one process, 10,000 hot swaps under load, and feature lookups in ten million entities (ARTIFACT: a model of 50 features)
+bench-hosting artifact=(shared / "golden" / "trees_200x6x50.ubj"):
+    tests/bench/hosting "$1"

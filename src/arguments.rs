@@ -137,7 +137,7 @@ pub struct JobsArguments {
 pub enum JobsCommand {
     /// Run a job now and wait for it.
     Run {
-        /// `train`, `compact` or `replay`.
+        /// `train`, `compact`, `replay` or `snapshot`.
         job: String,
         /// Which strategy to train; without it: every strategy that is applied.
         #[arg(long)]
@@ -145,6 +145,9 @@ pub enum JobsCommand {
         /// Train as if it were this moment (RFC 3339): only windows that had closed by then enter.
         #[arg(long, value_name = "TIME")]
         as_of: Option<String>,
+        /// Build the snapshot of this feature view; without it: of every view that a blueprint reads.
+        #[arg(long)]
+        view: Option<String>,
     },
     /// The latest runs and the next times of each scheduled job.
     List,

@@ -42,6 +42,12 @@ pub struct ServerSettings {
     pub drain_delay: Duration,
     /// How long a stopping server waits for requests under way.
     pub drain_timeout: Duration,
+    /// Memory for the ensembles of models.
+    pub model_memory_bytes: u64,
+    /// A request that needs a model which is not in memory waits for so long.
+    pub model_load_timeout: Duration,
+    /// How many strategies have metrics of their own.
+    pub named_strategies: usize,
     /// The file of API keys, absolute.
     pub keys: PathBuf,
     /// Whether other machines are answered although there are no API keys.
@@ -97,6 +103,9 @@ pub(crate) struct RawServer {
     idempotency_entries: u64,
     drain_delay: Switch<Period>,
     drain_timeout: Period,
+    model_memory: ByteSize,
+    model_load_timeout: Period,
+    named_strategies: u32,
     keys: PathBuf,
     allow_anonymous: bool,
     open_routes: Vec<OpenRoute>,
@@ -159,6 +168,9 @@ impl RawServer {
             idempotency_entries: self.idempotency_entries,
             drain_delay: self.drain_delay.on().map_or(Duration::ZERO, Period::duration),
             drain_timeout: self.drain_timeout.duration(),
+            model_memory_bytes: self.model_memory.bytes(),
+            model_load_timeout: self.model_load_timeout.duration(),
+            named_strategies: usize::try_from(self.named_strategies).unwrap_or(usize::MAX),
             keys: home.join(self.keys),
             allow_anonymous: self.allow_anonymous,
             open_routes: self.open_routes,

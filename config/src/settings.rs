@@ -92,6 +92,10 @@ pub struct FeatureSettings {
     pub refresh: Duration,
     /// A lookup that takes longer counts as missing.
     pub load_timeout: Duration,
+    /// When snapshots are built: six fields, seconds first, in UTC; `None`: off.
+    pub snapshot: Option<String>,
+    /// The folder of the snapshots, absolute.
+    pub snapshot_dir: PathBuf,
 }
 
 /// What runs on a schedule.
@@ -185,6 +189,8 @@ struct RawFeatures {
     cache_size: ByteSize,
     refresh: Period,
     load_timeout: Period,
+    snapshot: Switch<Cron>,
+    snapshot_dir: PathBuf,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -260,6 +266,8 @@ impl RawSettings {
                 cache_bytes: self.features.cache_size.bytes(),
                 refresh: self.features.refresh.duration(),
                 load_timeout: self.features.load_timeout.duration(),
+                snapshot: self.features.snapshot.on().map(|cron| cron.as_str().to_owned()),
+                snapshot_dir: home.join(self.features.snapshot_dir),
             },
             jobs: JobSettings {
                 lease: self.jobs.lease.duration(),

@@ -5,6 +5,7 @@
 //! - [`Query`]: one file of `sql/queries` each; values are bound, never written into the text.
 //! - [`training_rows()`]: what a strategy learns from, with features as they were logged or as of the decision's time.
 //! - [`feature_history()`]: one entity of a feature view through time, for serving.
+//! - [`FeatureTable`] and [`changed_entities`]: a whole view as a stream, and whose rows came later, for its snapshots.
 //! - [`read_only()`]: plans a user's statement and refuses everything that would change something.
 //!
 //! How results are printed is up to the caller. What tables hold is declared in `lakeloop-lake`.
@@ -32,11 +33,14 @@ mod feature_history;
 
 mod feature_rows;
 
+mod feature_table;
+
 mod error;
 
 pub use decision_rows::{DecisionRange, DecisionRows, decision_rows, sample};
 pub use error::SqlError;
 pub use feature_history::{FeatureHistory, FeatureRow, feature_history};
+pub use feature_table::{ChangedEntities, FeatureTable, FeatureTableColumn, FeatureTableRows, changed_entities};
 pub use live::live_session;
 pub use query::{Query, instant};
 pub use read_only::read_only;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context;
-use lakeloop_domain::{JobKind, Micros, RunState, StrategyName};
+use lakeloop_domain::{FeatureViewName, JobKind, Micros, RunState, StrategyName};
 use lakeloop_lake::{Lake, blueprints};
-use lakeloop_pipeline::{JobContext, RunEnd, Scheduler, run_job, scheduled_jobs};
+use lakeloop_pipeline::{JobContext, RunEnd, RunOutcome, Scheduler, run_job, run_snapshot, scheduled_jobs};
 use serde_json::{Value, json};
 
 use crate::arguments::{JobsArguments, JobsCommand};
@@ -20,7 +20,12 @@ pub async fn run(home: &Path, args: &JobsArguments, output: &Output) -> anyhow::
     let log = settings.log.clone();
     let ctx = JobContext::new(lake.clone(), settings, home::system_clock());
     match &args.command {
-        JobsCommand::Run { job, strategy, as_of } => {
+        JobsCommand::Run {
+            job,
+            strategy,
+            as_of,
+            view,
+        } => {
             let job = JobKind::parse(job).with_context(|| {
                 let known: Vec<&str> = JobKind::ALL.iter().map(|kind| kind.as_str()).collect();
                 format!("`{job}` is no job; write one of: {}", known.join(", "))
@@ -29,6 +34,11 @@ pub async fn run(home: &Path, args: &JobsArguments, output: &Output) -> anyhow::
                 .as_deref()
                 .map(|text| instant::parse("--as-of", text))
                 .transpose()?;
+            if let Some(view) = view {
+                anyhow::ensure!(job == JobKind::Snapshot, "--view is for `snapshot`; leave it out");
+                let outcome = run_snapshot(&ctx, Some(&FeatureViewName::new(view.as_str())?)).await?;
+                return output.rows(&COLUMNS, &[row(&outcome)]);
+            }
             run_now(&ctx, &lake, job, strategy.as_deref(), as_of, output).await
         }
         JobsCommand::List => list(&ctx, output).await,
@@ -52,10 +62,10 @@ async fn run_now(
     output: &Output,
 ) -> anyhow::Result<()> {
     let strategies: Vec<Option<StrategyName>> = match (job, strategy) {
-        (JobKind::Compact | JobKind::Replay, Some(_)) => {
+        (JobKind::Compact | JobKind::Replay | JobKind::Snapshot, Some(_)) => {
             anyhow::bail!("{} works on the whole lake; leave --strategy out", job.as_str())
         }
-        (JobKind::Compact | JobKind::Replay, None) => vec![None],
+        (JobKind::Compact | JobKind::Replay | JobKind::Snapshot, None) => vec![None],
         (JobKind::Train, Some(name)) => vec![Some(StrategyName::new(name)?)],
         (JobKind::Train, None) => {
             let applied = blueprints::current(lake).await?;
@@ -74,26 +84,33 @@ async fn run_now(
         progress.stop();
         match outcome {
             Ok(outcome) => {
-                let end = match outcome.end {
-                    RunEnd::Ran(state) => state.as_str(),
-                    RunEnd::Held { .. } => "held",
-                };
                 if outcome.end == RunEnd::Ran(RunState::Failed) {
                     failures.push(outcome.detail.clone());
                 }
-                rows.push(vec![
-                    json!(job.as_str()),
-                    json!(outcome.strategy),
-                    json!(end),
-                    json!(outcome.detail),
-                ]);
+                rows.push(row(&outcome));
             }
             Err(error) => failures.push(format!("{:#}", anyhow::Error::from(error))),
         }
     }
-    output.rows(&["job", "strategy", "end", "detail"], &rows)?;
+    output.rows(&COLUMNS, &rows)?;
     anyhow::ensure!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())
+}
+
+/// What is printed of a run.
+const COLUMNS: [&str; 4] = ["job", "strategy", "end", "detail"];
+
+fn row(outcome: &RunOutcome) -> Vec<Value> {
+    let end = match outcome.end {
+        RunEnd::Ran(state) => state.as_str(),
+        RunEnd::Held { .. } => "held",
+    };
+    vec![
+        json!(outcome.job.as_str()),
+        json!(outcome.strategy),
+        json!(end),
+        json!(outcome.detail),
+    ]
 }
 
 async fn list(ctx: &JobContext, output: &Output) -> anyhow::Result<()> {

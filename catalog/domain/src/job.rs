@@ -14,11 +14,13 @@ pub enum JobKind {
     Compact,
     /// Makes a sample of the last day's decisions again and compares them bit for bit.
     Replay,
+    /// Builds the feature snapshots of one home. Its runs are not claimed: each home builds its own.
+    Snapshot,
 }
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Train, Self::Compact, Self::Replay];
+    pub const ALL: [Self; 4] = [Self::Train, Self::Compact, Self::Replay, Self::Snapshot];
 
     /// The word that the command line and tables use for it.
     pub fn as_str(self) -> &'static str {
@@ -26,6 +28,7 @@ impl JobKind {
             Self::Train => "train",
             Self::Compact => "compact",
             Self::Replay => "replay",
+            Self::Snapshot => "snapshot",
         }
     }
 

@@ -7,8 +7,9 @@ use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use lakeloop_decide::encode::{EncodingError, WidthError};
 use lakeloop_decide::{BundleError, ModelLoadError, ScoreError};
-use lakeloop_domain::{InvalidId, JobRun, StrategyName};
+use lakeloop_domain::{FeatureViewName, InvalidId, JobRun, StrategyName};
 use lakeloop_lake::LakeError;
+use lakeloop_snapshot::SnapshotError;
 use lakeloop_sql::SqlError;
 
 use crate::due::DueError;
@@ -38,6 +39,17 @@ pub enum PipelineError {
     /// The job is about one strategy, and none was named.
     #[error("`train` is about one strategy; name it")]
     NoStrategy,
+    /// No feature view of this name has a table.
+    #[error("no feature view `{view}` has a table; there are: {known}")]
+    UnknownView {
+        /// What was asked for.
+        view: FeatureViewName,
+        /// What there is, in words.
+        known: String,
+    },
+    /// A feature snapshot could not be built.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// A row that was returned as labelled has no label of the blueprint's kind.
     #[error("row {row_idx} of the training query of `{strategy}` has no label of the blueprint's kind")]
     Label {

@@ -2,8 +2,8 @@
 //! and the proof that logged decisions can be made again.
 //!
 //! One call, [`run_job`], claims a job, does it and writes down how it ended; a [`Scheduler`] makes that call when a
-//! blueprint's schedule says so. Serving is not in here: this crate meets it only through the tables, and through the
-//! same encoder and model that serve.
+//! blueprint's schedule says so. Serving is not in here: this crate meets it only through the tables and the feature
+//! snapshots, and through the same encoder and model that serve.
 //!
 //! ```text
 //!   decisions, outcomes ─► training_set ─► fit ─► publish ─► promote ─► models
@@ -53,6 +53,8 @@ mod compact;
 
 mod replay;
 
+mod snapshot;
+
 mod context;
 
 mod progress;
@@ -75,5 +77,6 @@ pub use replay::{Difference, ReplayReport, replay_decisions};
 pub use runner::{RunEnd, RunOutcome, run_job};
 pub use schedule::{ScheduledJob, Scheduler, scheduled_jobs};
 pub use search::SearchError;
+pub use snapshot::run_snapshot;
 pub use split::{Gap, TimeSplit, split};
 pub use xgb::XgbError;

@@ -19,6 +19,7 @@ use crate::compact::compact;
 use crate::context::JobContext;
 use crate::error::PipelineError;
 use crate::replay::replay_last_day;
+use crate::snapshot::run_snapshot;
 use crate::train::{Done, train};
 
 /// How a call to run a job ended.
@@ -64,6 +65,7 @@ pub async fn run_job(
     let strategy = match job {
         JobKind::Train => Some(strategy.ok_or(PipelineError::NoStrategy)?),
         JobKind::Compact | JobKind::Replay => None,
+        JobKind::Snapshot => return run_snapshot(ctx, None).await,
     };
     let lease = ctx.settings.jobs.lease;
     match job_runs::claim(&ctx.lake, job, strategy, &ctx.runner, ctx.now(), lease).await? {
@@ -104,6 +106,8 @@ async fn work_under_lease(ctx: &JobContext, run: &JobRun, as_of: Micros) -> Resu
             (JobKind::Train, None) => Err(PipelineError::NoStrategy),
             (JobKind::Compact, _) => compact(ctx, &stop).await,
             (JobKind::Replay, _) => replay_last_day(ctx, as_of, &stop).await,
+            // Not claimed, so there is no lease to work under.
+            (JobKind::Snapshot, _) => Err(PipelineError::Stopped),
         }
     };
     let lost = async {

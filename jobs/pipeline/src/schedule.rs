@@ -1,10 +1,10 @@
-//! Runs jobs when they are due: the cron expressions of the blueprints in force, and the platform's compaction
-//! and replays.
+//! Runs jobs when they are due: the cron expressions of the blueprints in force, the platform's compaction and replays,
+//! and the feature snapshots of this home.
 //!
 //! Blueprints are looked at again whenever their table has a new version, so that an applied schedule counts without a
 //! restart. In one process jobs run one after the other: a training uses all threads it may have. A job that is still
 //! waiting or running when it is due again is not queued a second time. Several processes may run the same
-//! schedule; the claim in `job_runs` lets one of them work.
+//! schedule; the claim in `job_runs` lets one of them work, except on snapshots, which every home has its own of.
 //!
 //! The scheduler lives by the machine's clock, since cron expressions do; jobs write the context's clock.
 
@@ -36,7 +36,7 @@ pub struct ScheduledJob {
     pub cron: String,
     /// The next time after the context's now; `None` when it never comes.
     pub next_at: Option<Micros>,
-    /// The latest run, whoever started it.
+    /// The latest run, whoever started it; of snapshots none is kept.
     pub last: Option<JobRun>,
 }
 
@@ -46,7 +46,7 @@ pub async fn scheduled_jobs(ctx: &JobContext) -> Result<Vec<ScheduledJob>, Pipel
     let entries = wanted(ctx).await?.into_iter().map(|(entry, cron)| {
         let last = runs
             .iter()
-            .find(|run| (run.job, &run.strategy) == (entry.job(), &entry.strategy().cloned()));
+            .find(|run| (run.job, run.strategy.as_ref()) == (entry.job(), entry.strategy()));
         Ok(ScheduledJob {
             job: entry.job(),
             next_at: next_due(&cron, ctx.now())?,
@@ -65,6 +65,8 @@ enum Entry {
     Compact,
     /// The replay of a sample.
     Replay,
+    /// The feature snapshots of this home.
+    Snapshot,
     /// The training of a strategy.
     Train(StrategyName),
 }
@@ -74,13 +76,14 @@ impl Entry {
         match self {
             Self::Compact => JobKind::Compact,
             Self::Replay => JobKind::Replay,
+            Self::Snapshot => JobKind::Snapshot,
             Self::Train(_) => JobKind::Train,
         }
     }
 
     fn strategy(&self) -> Option<&StrategyName> {
         match self {
-            Self::Compact | Self::Replay => None,
+            Self::Compact | Self::Replay | Self::Snapshot => None,
             Self::Train(strategy) => Some(strategy),
         }
     }
@@ -98,16 +101,24 @@ impl fmt::Display for Entry {
 type Crons = BTreeMap<Entry, String>;
 
 async fn wanted(ctx: &JobContext) -> Result<Crons, PipelineError> {
-    let trainings = blueprints::current(&ctx.lake).await?.into_iter().filter_map(|applied| {
+    let applied = blueprints::current(&ctx.lake).await?;
+    let reads_views = applied.iter().any(|applied| !applied.blueprint.features.is_empty());
+    let trainings = applied.into_iter().filter_map(|applied| {
         let cron = applied.blueprint.schedule.train?;
         Some((Entry::Train(applied.blueprint.name), cron))
     });
     let jobs = &ctx.settings.jobs;
-    let of_the_lake = [(Entry::Compact, &jobs.compact), (Entry::Replay, &jobs.replay)];
-    let of_the_lake = of_the_lake
+    // Where no feature view is read there is nothing to build, ever.
+    let snapshot = ctx.settings.features.snapshot.as_ref().filter(|_| reads_views);
+    let others = [
+        (Entry::Compact, jobs.compact.as_ref()),
+        (Entry::Replay, jobs.replay.as_ref()),
+        (Entry::Snapshot, snapshot),
+    ];
+    let others = others
         .into_iter()
-        .filter_map(|(entry, cron)| Some((entry, cron.clone()?)));
-    Ok(trainings.chain(of_the_lake).collect())
+        .filter_map(|(entry, cron)| Some((entry, cron?.clone())));
+    Ok(trainings.chain(others).collect())
 }
 
 /// What has to be removed and added to get from one schedule to another; an entry with another time is both.

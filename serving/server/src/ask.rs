@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lakeloop_domain::{DecisionId, Micros, UnitId, ValueRef};
 
 use crate::context;
+use crate::hosting::Hosted;
 use crate::problem::Problem;
 use crate::scan::Scanner;
 use crate::state::{Strategies, Strategy};
@@ -15,6 +16,8 @@ use crate::wire::DecideRequest;
 
 /// A request for one decision, checked.
 pub(crate) struct Asked<'r> {
+    pub(crate) hosted: Arc<Hosted>,
+    /// What decides: the strategy without its model, until that is known to be in memory.
     pub(crate) strategy: Arc<Strategy>,
     pub(crate) unit: &'r str,
     pub(crate) chosen_id: Option<&'r str>,
@@ -61,6 +64,7 @@ impl<'r> Asked<'r> {
                 }
                 "context" => match strategy {
                     Some(known) => {
+                        let known = known.plain();
                         let declared = &known.blueprint().context;
                         context
                             .replace(context::scan(declared, &known.places, scanner)?)
@@ -77,7 +81,8 @@ impl<'r> Asked<'r> {
             };
             is_first.then_some(())
         })?;
-        let strategy = strategy?;
+        let hosted: &Arc<Hosted> = strategy?;
+        let strategy = hosted.plain();
         let declared = &strategy.blueprint().context;
         let context = match (context, skipped) {
             (Some(context), _) => context,
@@ -85,6 +90,7 @@ impl<'r> Asked<'r> {
             (None, None) => context::absent(declared)?,
         };
         Some(Self {
+            hosted: Arc::clone(hosted),
             strategy: Arc::clone(strategy),
             unit: unit?,
             chosen_id,
@@ -94,13 +100,15 @@ impl<'r> Asked<'r> {
     }
 
     /// Checks a request that was parsed against its strategy.
-    pub(crate) fn check(strategy: Arc<Strategy>, request: &'r DecideRequest<'_>) -> Result<Self, Problem> {
+    pub(crate) fn check(hosted: Arc<Hosted>, request: &'r DecideRequest<'_>) -> Result<Self, Problem> {
+        let strategy = Arc::clone(hosted.plain());
         let path = |name: &str| request.at.context_field(name);
         Ok(Self {
             context: context::values(&strategy.blueprint().context, &strategy.places, &request.context, &path)?,
             unit: request.unit.as_str(),
             chosen_id: request.chosen_id(),
             event_time: request.event_time,
+            hosted,
             strategy,
         })
     }

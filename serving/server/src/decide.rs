@@ -67,7 +67,7 @@ pub(crate) async fn single(app: &App, request: DecideRequest<'_>) -> Result<Byte
     }
 }
 
-async fn answer(app: &App, asked: Asked<'_>, received_at: Micros) -> Result<Bytes, Problem> {
+async fn answer(app: &App, mut asked: Asked<'_>, received_at: Micros) -> Result<Bytes, Problem> {
     if asked.chosen_id.is_some() {
         return match prepare(app, asked, received_at).await? {
             Ready::Known(first) => finish(app, first).await,
@@ -77,6 +77,7 @@ async fn answer(app: &App, asked: Asked<'_>, received_at: Micros) -> Result<Byte
             },
         };
     }
+    asked.strategy = app.deciding(&asked.hosted).await;
     let found = Found::look_up(app, &asked, received_at).await;
     let (reply, position) = BUFFERS.with_borrow_mut(|buffers| {
         let reply = decided(app, &asked, &found, received_at, buffers)?;
@@ -188,11 +189,11 @@ enum Checked<'r> {
 }
 
 fn check<'r>(app: &App, request: &'r DecideRequest<'_>) -> Result<Checked<'r>, Problem> {
-    let strategy = app.strategies.load().get(&request.strategy).cloned()?;
+    let hosted = app.strategies.load().get(&request.strategy).cloned()?;
     // A repeat gets its first answer even when the blueprint has changed and would refuse its context now.
-    match known(app, &strategy, request.chosen_id())? {
+    match known(app, hosted.plain(), request.chosen_id())? {
         Some(first) => Ok(Checked::Known(first)),
-        None => Asked::check(strategy, request).map(Checked::New),
+        None => Asked::check(hosted, request).map(Checked::New),
     }
 }
 
@@ -211,10 +212,11 @@ enum Ready {
 }
 
 /// Decides; nothing is logged yet.
-async fn prepare(app: &App, asked: Asked<'_>, received_at: Micros) -> Result<Ready, Problem> {
+async fn prepare(app: &App, mut asked: Asked<'_>, received_at: Micros) -> Result<Ready, Problem> {
     if let Some(first) = known(app, &asked.strategy, asked.chosen_id)? {
         return Ok(Ready::Known(first));
     }
+    asked.strategy = app.deciding(&asked.hosted).await;
     let found = Found::look_up(app, &asked, received_at).await;
     BUFFERS.with_borrow_mut(|buffers| {
         let answer = decided(app, &asked, &found, received_at, buffers)?;

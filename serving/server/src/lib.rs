@@ -1,7 +1,7 @@
 //! The HTTP tier: decides, logs and answers, in front of the lake.
 //!
 //! ```text
-//!                       blueprints, models ──(refresh)──► strategies in force
+//!                       blueprints, models ──(refresh)──► strategies in force ◄──(hosting)── models in memory
 //!                                                               │
 //! POST /v1/decide ──► context ──► lake features (cache) ──► decide ──► journal ──► answer
 //! POST /v1/observe ─────────────────────────────────────────────────► journal ──► answer
@@ -78,7 +78,11 @@ mod state;
 
 mod refresh;
 
+mod hosting;
+
 mod features;
+
+mod snapshots;
 
 mod ids;
 

@@ -7,8 +7,9 @@ use lakeloop_domain::{DecisionKind, FeatureType, Micros, Policy};
 use lakeloop_sql::{Pins, Query};
 use serde::Serialize;
 
+use crate::hosting::Hosted;
 use crate::problem::Problem;
-use crate::state::{App, Strategy};
+use crate::state::App;
 
 #[derive(Serialize)]
 struct StrategyItem<'a> {
@@ -38,7 +39,8 @@ struct StrategyList<'a> {
 }
 
 impl<'a> StrategyItem<'a> {
-    fn of(strategy: &'a Strategy) -> Self {
+    fn of(hosted: &'a Hosted) -> Self {
+        let strategy = hosted.plain();
         let applied = strategy.bundle.applied();
         let blueprint = &applied.blueprint;
         let context = blueprint.context.iter().map(|field| ContextItem {
@@ -58,7 +60,7 @@ impl<'a> StrategyItem<'a> {
             policy: &blueprint.policy,
             blueprint_version: applied.version.as_str(),
             applied_at: rfc3339(applied.applied_at),
-            model_version: strategy.bundle.model_version().map(|version| version.0),
+            model_version: hosted.model_version().map(|version| version.0),
         }
     }
 }

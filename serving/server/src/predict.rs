@@ -11,7 +11,7 @@ use lakeloop_domain::{Micros, NamedValue, UnitId};
 
 use crate::context;
 use crate::json::{Json, Object};
-use crate::problem::{Missing, Problem};
+use crate::problem::{Missing, Problem, Unavailable};
 use crate::request;
 use crate::state::{App, Strategy};
 use crate::wire::{At, PredictAnswer, PredictRequest, words};
@@ -21,17 +21,14 @@ pub(crate) async fn predict(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> 
     let request = PredictRequest::read(Json::parse(body)?)?;
     let rows = request.rows.into_iter().enumerate();
     let rows = rows.map(|(idx, row)| (At::Item { list: "rows", idx }, row));
-    let strategy = app.strategies.load().get(&request.strategy).cloned()?;
+    let strategy = app.strategy(&request.strategy).await?;
     let answer = scores(app, &strategy, rows).await?;
     serde_json::to_vec(&answer).map_err(|error| Problem::internal("write an answer", &error))
 }
 
-/// The live model of a strategy; a problem when there is none.
-pub(crate) fn live_model(strategy: &Strategy) -> Result<&Model, Problem> {
-    strategy.bundle.model().ok_or_else(|| Problem::NotFound {
-        kind: Missing::Model,
-        detail: format!("strategy `{}` has no live model yet; train one", strategy.name),
-    })
+/// The live model of a strategy; a problem when there is none, or it is not in memory yet.
+pub(crate) fn live_model<'s>(app: &App, strategy: &'s Strategy) -> Result<&'s Model, Problem> {
+    strategy.bundle.model().ok_or_else(|| no_model(app, &strategy.name))
 }
 
 /// Scores rows by the live model of a strategy: `[n_rows]`, each with as many scores as its row asks for.
@@ -42,7 +39,7 @@ pub(crate) async fn scores<'a>(
 ) -> Result<PredictAnswer, Problem> {
     request::concerns(&strategy.name);
     let now = (app.clock)();
-    let model = live_model(strategy)?;
+    let model = live_model(app, strategy)?;
     let mut read = Vec::with_capacity(rows.size_hint().0);
     for (at, json) in rows {
         read.push(Row::read(app, strategy, json, at, now).await?);
@@ -56,6 +53,25 @@ pub(crate) async fn scores<'a>(
         model_version: model.version().0,
         scores,
     })
+}
+
+/// Why a strategy has no model to predict with: none is live, or it is not in memory yet.
+fn no_model(app: &App, strategy: &str) -> Problem {
+    let live = app
+        .strategies
+        .load()
+        .find(strategy)
+        .and_then(|hosted| hosted.model_version());
+    match live {
+        None => Problem::NotFound {
+            kind: Missing::Model,
+            detail: format!("strategy `{strategy}` has no live model that can serve; train one"),
+        },
+        Some(version) => Problem::Unavailable {
+            cause: Unavailable::Server,
+            detail: format!("model {version} of strategy `{strategy}` is being loaded; try again"),
+        },
+    }
 }
 
 /// One row to score.

@@ -1,8 +1,13 @@
 //! Owns keeping the strategies in force up to date: it polls the `blueprints` and `models` tables and swaps bundles.
 //!
+//! A poll costs one look-up a table. When something was committed, only the files that are new are read, and only the
+//! strategies that they change are made anew; the others stay the same objects.
+//!
 //! What happens to a strategy when its blueprint or live model has changed:
 //!
-//! - they fit: the new bundle decides from the next request on;
+//! - its model is in memory or it has decided without one, so that the next request may come at any time: the new model is
+//!   loaded first, then the two are swapped and the next request decides by it;
+//! - its model is not in memory: the new one is loaded by the next request ([`hosting`](crate::hosting));
 //! - the model cannot be loaded or does not fit, and the blueprint is the one in force: the old bundle goes on deciding;
 //! - the same, and the blueprint is new: the new blueprint decides without a model, since its author has changed what
 //!   is decided or sent and the old model knows nothing of it;
@@ -11,27 +16,35 @@
 //! Each of these troubles is logged once for each pair of blueprint and model, not at every poll. A lake that cannot be
 //! read leaves everything in force, is logged once, and is asked again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use lakeloop_decide::{Bundle, Model};
-use lakeloop_domain::{AppliedBlueprint, ModelRecord, ModelVersion, StrategyName};
-use lakeloop_lake::{Lake, LakeError, TableName, blueprints, registry};
+use lakeloop_domain::{AppliedBlueprint, ModelVersion, StrategyName};
+use lakeloop_lake::blueprints::InForce;
+use lakeloop_lake::live_models::{LiveModel, LiveModels};
+use lakeloop_lake::{Lake, LakeError};
 use tokio_util::sync::CancellationToken;
 
+use crate::hosting::{Hosted, LoadTrouble, ModelHost, make};
 use crate::problem::Chain;
-use crate::state::{Strategies, Strategy};
+use crate::state::Strategies;
 use crate::telemetry::Telemetry;
+
+/// So many changed strategies are swapped at once: one that is ready does not wait long for the others.
+const SWAPPED_TOGETHER: usize = 32;
 
 /// Watches the two tables that say what is in force.
 pub(crate) struct Refresher {
     lake: Lake,
     strategies: Arc<ArcSwap<Strategies>>,
+    models: ModelHost,
     telemetry: Arc<Telemetry>,
-    /// Versions of `blueprints` and `models` that the strategies in force were made from.
-    versions: Option<(Option<i64>, Option<i64>)>,
+    blueprints: InForce,
+    live: LiveModels,
+    /// Strategies that have changed in the tables and not yet here.
+    pending: BTreeSet<StrategyName>,
     /// What was logged already: (strategy, blueprint sequence, model version).
     troubles: HashSet<(StrategyName, u32, Option<ModelVersion>)>,
     is_lake_away: bool,
@@ -39,12 +52,20 @@ pub(crate) struct Refresher {
 
 impl Refresher {
     /// Nothing is in force yet.
-    pub(crate) fn new(lake: Lake, strategies: Arc<ArcSwap<Strategies>>, telemetry: Arc<Telemetry>) -> Self {
+    pub(crate) fn new(
+        lake: Lake,
+        strategies: Arc<ArcSwap<Strategies>>,
+        models: ModelHost,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         Self {
             lake,
             strategies,
+            models,
             telemetry,
-            versions: None,
+            blueprints: InForce::default(),
+            live: LiveModels::default(),
+            pending: BTreeSet::new(),
             troubles: HashSet::new(),
             is_lake_away: false,
         }
@@ -78,109 +99,110 @@ impl Refresher {
 
     /// Brings what is in force up to date with the tables.
     pub(crate) async fn refresh(&mut self) -> Result<(), LakeError> {
-        let versions = (
-            self.lake.version(&TableName::Blueprints).await?,
-            self.lake.version(&TableName::Models).await?,
-        );
-        if self.versions == Some(versions) {
-            return Ok(());
-        }
-        let applied = blueprints::current(&self.lake).await?;
-        let live = registry::live(&self.lake).await?;
-        let in_force = self.strategies.load_full();
-        // Loading an ensemble is work of milliseconds, which would hold up other tasks.
-        let judged = tokio::task::spawn_blocking(move || judge_all(&in_force, applied, live)).await;
-        let Ok(judged) = judged else {
-            tracing::error!("the loading of models was interrupted; it is tried again");
-            return Ok(());
-        };
-        let mut next: Vec<Arc<Strategy>> = Vec::with_capacity(judged.len());
-        for Judged { key, verdict, trouble } in judged {
-            if let Some(trouble) = trouble
-                && self.troubles.insert(key.clone())
-            {
-                let (strategy, _, model_version) = &key;
-                let model_version = model_version.map(|version| version.0);
-                tracing::error!(%strategy, model_version, cause = trouble, "a strategy could not be updated");
+        self.pending.extend(self.blueprints.catch_up(&self.lake).await?);
+        self.pending.extend(self.live.catch_up(&self.lake).await?);
+        while !self.pending.is_empty() {
+            let changed: Vec<StrategyName> = self.pending.iter().take(SWAPPED_TOGETHER).cloned().collect();
+            let mut next = Vec::with_capacity(changed.len());
+            for strategy in &changed {
+                next.extend(self.judged(strategy).await?);
             }
-            next.extend(verdict);
+            let strategies = self.strategies.load().with(next.iter().map(Arc::clone));
+            self.strategies.store(Arc::new(strategies));
+            for hosted in next {
+                let name = &hosted.plain().blueprint().name;
+                self.telemetry.live_model(name, hosted.model_version());
+                if hosted.is_in_memory() {
+                    self.models.make_room(&hosted);
+                }
+            }
+            for strategy in &changed {
+                self.pending.remove(strategy);
+            }
         }
-        for strategy in &next {
-            let name = &strategy.blueprint().name;
-            self.telemetry.live_model(name, strategy.bundle.model_version());
-        }
-        self.strategies.store(Arc::new(next.into_iter().collect()));
-        self.versions = Some(versions);
         Ok(())
+    }
+
+    /// What is to be in force for a strategy; `None` when that is what is, or nothing can be.
+    async fn judged(&mut self, strategy: &StrategyName) -> Result<Option<Arc<Hosted>>, LakeError> {
+        // A model may be live before its blueprint is applied here.
+        let Some(applied) = self.blueprints.get(strategy) else {
+            return Ok(None);
+        };
+        let live = self.live.get(strategy);
+        let old = self.strategies.load().find(strategy.as_str()).cloned();
+        let key = (strategy.clone(), applied.sequence, live.map(|live| live.version));
+        let judged = judge(&self.models, old, applied, live).await?;
+        if let Some(trouble) = judged.trouble
+            && self.troubles.insert(key.clone())
+        {
+            let model_version = key.2.map(|version| version.0);
+            tracing::error!(%strategy, model_version, cause = trouble, "a strategy could not be updated");
+        }
+        if let Some(next) = &judged.next {
+            let applied = next.plain().bundle.applied();
+            tracing::info!(
+                %strategy,
+                blueprint_version = %applied.version,
+                model_version = next.model_version().map(|version| version.0),
+                "a strategy is in force"
+            );
+        }
+        Ok(judged.next)
     }
 }
 
 /// What is to be in force for one strategy.
+#[derive(Default)]
 struct Judged {
-    key: (StrategyName, u32, Option<ModelVersion>),
-    /// The strategy to decide with; `None` when there is none that can.
-    verdict: Option<Arc<Strategy>>,
+    /// What replaces the strategy in force, if anything does.
+    next: Option<Arc<Hosted>>,
     /// Why it is not what the tables ask for.
     trouble: Option<String>,
 }
 
-fn judge_all(in_force: &Strategies, applied: Vec<AppliedBlueprint>, live: Vec<ModelRecord>) -> Vec<Judged> {
-    let mut live: HashMap<StrategyName, ModelRecord> =
-        live.into_iter().map(|model| (model.strategy.clone(), model)).collect();
-    applied
-        .into_iter()
-        .map(|applied| {
-            let model = live.remove(&applied.blueprint.name);
-            let old = in_force.find(applied.blueprint.name.as_str()).cloned();
-            judge(old, applied, model)
-        })
-        .collect()
-}
-
-fn judge(old: Option<Arc<Strategy>>, applied: AppliedBlueprint, live: Option<ModelRecord>) -> Judged {
-    let model_version = live.as_ref().map(|model| model.version);
-    let key = (applied.blueprint.name.clone(), applied.sequence, model_version);
-    let has_blueprint = old.as_ref().is_some_and(|old| old.is_of(&applied));
-    let has_model = old
-        .as_ref()
-        .is_some_and(|old| old.bundle.model_version() == model_version);
-    if has_blueprint && has_model {
-        return Judged {
-            key,
-            verdict: old,
-            trouble: None,
-        };
-    }
-    let trouble = match make(applied.clone(), live.as_ref()) {
-        Ok(strategy) => {
-            tracing::info!(
-                strategy = %key.0,
-                blueprint_version = %applied.version,
-                model_version = model_version.map(|version| version.0),
-                "a strategy is in force"
-            );
-            return Judged {
-                key,
-                verdict: Some(Arc::new(strategy)),
-                trouble: None,
-            };
+async fn judge(
+    models: &ModelHost,
+    old: Option<Arc<Hosted>>,
+    applied: &AppliedBlueprint,
+    live: Option<&LiveModel>,
+) -> Result<Judged, LakeError> {
+    let same_blueprint = old.as_ref().filter(|old| old.plain().is_of(applied));
+    let plain = match same_blueprint {
+        Some(old) => Arc::clone(old.plain()),
+        None => match make(applied.clone(), None) {
+            Ok(strategy) => Arc::new(strategy),
+            Err(trouble) => {
+                return Ok(Judged {
+                    next: None,
+                    trouble: Some(trouble),
+                });
+            }
+        },
+    };
+    let next = Hosted::new(plain, live.cloned());
+    let mut trouble = None;
+    if let Some(old) = &old {
+        next.succeed(old);
+        if let Some(live) = live.filter(|_| old.is_warm()) {
+            match models.read(applied, live).await {
+                Ok(strategy) => next.preload(strategy),
+                Err(LoadTrouble::Lake(error)) => return Err(error),
+                Err(LoadTrouble::Model(cause)) if same_blueprint.is_some() => {
+                    return Ok(Judged {
+                        next: None,
+                        trouble: Some(cause),
+                    });
+                }
+                Err(LoadTrouble::Model(cause)) => {
+                    next.refuse();
+                    trouble = Some(cause);
+                }
+            }
         }
-        Err(trouble) => trouble,
-    };
-    let verdict = match has_blueprint {
-        true => old,
-        false => make(applied, None).map(Arc::new).ok().or(old),
-    };
-    Judged {
-        key,
-        verdict,
-        trouble: Some(trouble),
     }
-}
-
-fn make(applied: AppliedBlueprint, live: Option<&ModelRecord>) -> Result<Strategy, String> {
-    let model = live.map(Model::from_record).transpose();
-    let model = model.map_err(|error| Chain(&error).to_string())?;
-    let bundle = Bundle::new(applied, model).map_err(|error| Chain(&error).to_string())?;
-    Strategy::new(bundle).map_err(|error| Chain(&error).to_string())
+    Ok(Judged {
+        next: Some(Arc::new(next)),
+        trouble,
+    })
 }

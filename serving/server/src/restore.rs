@@ -89,13 +89,10 @@ fn remember(answers: &Answers, blueprints: &Blueprints, record: &DecisionRecord)
 }
 
 async fn all_blueprints(lake: &Lake) -> Result<Blueprints, LakeError> {
-    let mut all = Blueprints::new();
-    for current in blueprints::current(lake).await? {
-        for applied in blueprints::history(lake, &current.blueprint.name).await? {
-            all.insert((applied.blueprint.name.clone(), applied.version), applied.blueprint);
-        }
-    }
-    Ok(all)
+    let applied = blueprints::histories(lake).await?.into_iter();
+    Ok(applied
+        .map(|applied| ((applied.blueprint.name.clone(), applied.version), applied.blueprint))
+        .collect())
 }
 
 /// The latest decisions, the first received first: `limit` of them, or a few more that were received at one instant.

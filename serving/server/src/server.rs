@@ -1,7 +1,7 @@
 //! Owns the life of a server: start, shutdown and what runs in between.
 //!
 //! ```text
-//! start:     keys, certificate ─► blueprints + models ─► journals (recovered) ─► earlier answers ─► tasks ─► listen
+//! start:     keys, certificate ─► blueprints, live models ─► journals (recovered) ─► earlier answers ─► tasks ─► listen
 //! shutdown:  say "not ready" for a while ─► stop listening, finish requests ─► last flush ─► stop tasks ─► close journals
 //! ```
 //!
@@ -35,8 +35,9 @@ use crate::around::around;
 use crate::background::BackgroundError;
 use crate::clock::Clock;
 use crate::cors;
-use crate::features::FeatureStore;
+use crate::features::{Ages, FeatureStore};
 use crate::flush::{FlushError, Flushed, Writer};
+use crate::hosting::ModelHost;
 use crate::ids::DecisionIds;
 use crate::journal::Journals;
 use crate::load::Load;
@@ -44,6 +45,7 @@ use crate::refresh::Refresher;
 use crate::request::Interest;
 use crate::restore::{self, RestoreError};
 use crate::routes;
+use crate::snapshots::{SnapshotWatcher, Snapshots};
 use crate::state::{App, Limits};
 use crate::telemetry::Telemetry;
 use crate::tls::{Certificate, TlsError};
@@ -147,7 +149,7 @@ pub async fn start_on(
     let listener = listen(settings)?;
     let listen_failed = |source| listen_error(settings, source);
     let addr = listener.local_addr().map_err(listen_failed)?;
-    let telemetry = Arc::new(Telemetry::new()?);
+    let telemetry = Arc::new(Telemetry::new(settings.server.named_strategies)?);
     let access = Arc::new(Access::open(&settings.server)?);
     check_exposure(settings, addr, &access)?;
     let certificate = match &settings.server.tls {
@@ -156,7 +158,15 @@ pub async fn start_on(
     };
     let tls = certificate.as_ref().map(Certificate::server_config).transpose()?;
     let strategies = Arc::new(ArcSwap::from_pointee(Default::default()));
-    let mut refresher = Refresher::new(lake.clone(), Arc::clone(&strategies), Arc::clone(&telemetry));
+    let models = ModelHost::new(
+        lake.clone(),
+        Arc::clone(&strategies),
+        &settings.server,
+        Arc::clone(&telemetry),
+        Handle::current(),
+    );
+    let shared = Arc::clone(&strategies);
+    let mut refresher = Refresher::new(lake.clone(), shared, models.clone(), Arc::clone(&telemetry));
     refresher.refresh().await?;
 
     let journals = Arc::new(Journals::open(&settings.journal, &disk, (clock)())?);
@@ -184,13 +194,27 @@ pub async fn start_on(
         interval: settings.journal.flush_interval,
     };
     let access_log = AccessLog::new(settings.log.access);
+    let ages = Ages::new(settings.features.refresh, settings.server.refresh_interval);
+    let snapshots = Arc::new(Snapshots::new(ages.max_check_age));
+    let watcher = SnapshotWatcher {
+        lake: lake.clone(),
+        dir: settings.features.snapshot_dir.clone(),
+        strategies: Arc::clone(&strategies),
+        snapshots: Arc::clone(&snapshots),
+        telemetry: Arc::clone(&telemetry),
+        clock: Arc::clone(&clock),
+    };
+    watcher.start(ages.check_interval, stop.clone());
     let app = Arc::new(App {
         features: FeatureStore::new(
             lake.clone(),
             &settings.features,
+            &ages,
+            snapshots,
             Arc::clone(&telemetry),
             Handle::current(),
         ),
+        models,
         flush: writer.start(stop.clone()),
         ids: DecisionIds::new(),
         limits: Limits::from_settings(settings),

@@ -1,6 +1,6 @@
 //! Owns what the server decides with: the strategies that are in force, swapped as one when a blueprint or model changes.
 //!
-//! A request takes the strategies once and finishes with what it took, so a swap never mixes two versions in one decision
+//! A request takes a strategy once and finishes with what it took, so a swap never mixes two versions in one decision
 //! and never makes a request wait. [`App`] is what all handlers share.
 
 use std::collections::HashMap;
@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::context::Places;
 use crate::features::{FeatureStore, View};
 use crate::flush::FlushRequests;
+use crate::hosting::{Hosted, ModelHost};
 use crate::ids::DecisionIds;
 use crate::journal::Journals;
 use crate::load::Load;
@@ -30,7 +31,7 @@ use crate::request::Interest;
 use crate::telemetry::Telemetry;
 use crate::wire::{EventTimes, words};
 
-/// One strategy in force: its bundle, and what is worked out once instead of for each decision.
+/// What decides for a strategy: its bundle, and what is worked out once instead of for each decision.
 pub(crate) struct Strategy {
     pub(crate) name: Arc<str>,
     pub(crate) bundle: Bundle,
@@ -64,6 +65,11 @@ impl Strategy {
         self.blueprint().features.iter().map(|view| view.columns.len()).sum()
     }
 
+    /// Memory that its model takes; 0 without one.
+    pub(crate) fn n_model_bytes(&self) -> u64 {
+        self.bundle.model().map_or(0, |model| model.ensemble().n_bytes() as u64)
+    }
+
     /// True when the bundle was made from this application of its blueprint.
     pub(crate) fn is_of(&self, applied: &AppliedBlueprint) -> bool {
         let mine = self.bundle.applied();
@@ -74,30 +80,42 @@ impl Strategy {
 /// All strategies in force, by name.
 #[derive(Default)]
 pub(crate) struct Strategies {
-    by_name: HashMap<Arc<str>, Arc<Strategy>>,
+    by_name: HashMap<Arc<str>, Arc<Hosted>>,
 }
 
 impl Strategies {
     /// One strategy; a problem that names the nearest known one when there is none.
-    pub(crate) fn get(&self, name: &str) -> Result<&Arc<Strategy>, Problem> {
+    pub(crate) fn get(&self, name: &str) -> Result<&Arc<Hosted>, Problem> {
         self.by_name.get(name).ok_or_else(|| self.unknown(name))
     }
 
     /// One strategy, if it is in force.
-    pub(crate) fn find(&self, name: &str) -> Option<&Arc<Strategy>> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Arc<Hosted>> {
         self.by_name.get(name)
     }
 
+    /// All of them, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Hosted>> {
+        self.by_name.values()
+    }
+
     /// All of them, by name in order.
-    pub(crate) fn sorted(&self) -> Vec<&Arc<Strategy>> {
-        let mut strategies: Vec<_> = self.by_name.values().collect();
-        strategies.sort_by(|a, b| a.name.cmp(&b.name));
+    pub(crate) fn sorted(&self) -> Vec<&Arc<Hosted>> {
+        let mut strategies: Vec<_> = self.all().collect();
+        strategies.sort_by(|a, b| a.plain().name.cmp(&b.plain().name));
         strategies
+    }
+
+    /// These with others in the place of those of the same names.
+    pub(crate) fn with(&self, others: impl Iterator<Item = Arc<Hosted>>) -> Self {
+        let mut by_name = self.by_name.clone();
+        by_name.extend(others.map(|hosted| (Arc::clone(&hosted.plain().name), hosted)));
+        Self { by_name }
     }
 
     #[cold]
     fn unknown(&self, name: &str) -> Problem {
-        let names = || self.sorted().into_iter().map(|strategy| strategy.name.as_ref());
+        let names = || self.sorted().into_iter().map(|strategy| strategy.plain().name.as_ref());
         let shown: String = name.chars().take(80).collect();
         let detail = match nearest(name, names()) {
             Some(meant) => format!("there is no strategy `{shown}`; did you mean `{meant}`?"),
@@ -116,22 +134,12 @@ impl Strategies {
     }
 }
 
-impl FromIterator<Arc<Strategy>> for Strategies {
-    fn from_iter<I: IntoIterator<Item = Arc<Strategy>>>(strategies: I) -> Self {
-        let by_name = strategies
-            .into_iter()
-            .map(|strategy| (Arc::clone(&strategy.name), strategy));
-        Self {
-            by_name: by_name.collect(),
-        }
-    }
-}
-
 /// Everything that the handlers share.
 pub(crate) struct App {
     pub(crate) clock: Clock,
     pub(crate) lake: Lake,
     pub(crate) strategies: Arc<ArcSwap<Strategies>>,
+    pub(crate) models: ModelHost,
     pub(crate) journals: Arc<Journals>,
     pub(crate) answers: Answers,
     pub(crate) features: FeatureStore,
@@ -144,6 +152,23 @@ pub(crate) struct App {
     pub(crate) access_log: AccessLog,
     /// What is wanted of each request beside its answer.
     pub(crate) interest: Interest,
+}
+
+impl App {
+    /// What decides for a strategy now, by its name.
+    pub(crate) async fn strategy(&self, name: &str) -> Result<Arc<Strategy>, Problem> {
+        let hosted = self.strategies.load().get(name).cloned()?;
+        Ok(self.deciding(&hosted).await)
+    }
+
+    /// What decides for a strategy now. Waits only where its model has to be loaded first, and not for long: see
+    /// [`hosting`](crate::hosting).
+    pub(crate) async fn deciding(&self, hosted: &Arc<Hosted>) -> Arc<Strategy> {
+        match self.models.ready(hosted) {
+            Some(strategy) => strategy,
+            None => self.models.loaded(hosted).await,
+        }
+    }
 }
 
 /// The settings that handlers need.

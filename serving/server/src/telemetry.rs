@@ -2,21 +2,23 @@
 //!
 //! Each server has a recorder of its own, so that two servers in one process do not mix their figures. Handles are made
 //! once and kept; counting a request is an atomic addition. Labels come from closed sets (routes, statuses, journals,
-//! lookups) except `strategy`, which is capped at [`MAX_STRATEGIES`] series.
+//! lookups) except `strategy`, which a setting bounds, and `view`, which is capped.
 //!
 //! Durations are in seconds and sizes in bytes, as Prometheus asks for.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+mod features;
+
+mod models;
+
+use std::sync::OnceLock;
 
 use actix_web::http::StatusCode;
-use lakeloop_domain::{ModelVersion, StrategyName};
 use lakeloop_journal::JournalStatus;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-/// At most so many strategies have a series of their own; the others are left out, which is logged.
-pub(crate) const MAX_STRATEGIES: usize = 256;
+pub(crate) use self::features::{Lookup, SnapshotFigures};
+pub(crate) use self::models::ModelLoad;
 
 const METADATA: Metadata<'static> = Metadata::new("lakeloop", Level::INFO, Some("lakeloop"));
 
@@ -157,19 +159,6 @@ impl Book {
     }
 }
 
-/// How a lookup of features went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lookup {
-    /// The entity's history was in the cache.
-    Hit,
-    /// It was loaded from the lake.
-    Miss,
-    /// It did not come in time.
-    TimedOut,
-    /// Loading it failed.
-    Failed,
-}
-
 /// Why a request was refused before anything of it was done, or given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -218,9 +207,8 @@ pub(crate) struct Telemetry {
     requests: [[OnceLock<Counter>; STATUSES.len()]; Route::N],
     /// Time from the first byte of a decide request's handling to its answer.
     pub(crate) decide_seconds: Histogram,
-    /// Age of the feature rows that were served.
-    pub(crate) feature_age_seconds: Histogram,
-    lookups: [Counter; 4],
+    features: features::FeatureMetrics,
+    models: models::ModelMetrics,
     books: [BookMetrics; 2],
     /// Flushes that failed and are tried again.
     pub(crate) flush_failures: Counter,
@@ -229,16 +217,17 @@ pub(crate) struct Telemetry {
     pub(crate) requests_in_flight: Gauge,
     /// Open connections.
     pub(crate) connections: Gauge,
-    model_versions: Mutex<HashMap<StrategyName, Gauge>>,
 }
 
 impl Telemetry {
-    /// Metrics that stand at nothing.
-    pub(crate) fn new() -> Result<Self, metrics_exporter_prometheus::BuildError> {
+    /// Metrics that stand at nothing, with series of their own for so many strategies.
+    pub(crate) fn new(max_named_strategies: usize) -> Result<Self, metrics_exporter_prometheus::BuildError> {
         let full = |name: &str| Matcher::Full(name.to_owned());
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(full("lakeloop_decide_seconds"), &LATENCY_BUCKETS)?
             .set_buckets_for_metric(full("lakeloop_feature_age_seconds"), &AGE_BUCKETS)?
+            .set_buckets_for_metric(full("lakeloop_feature_load_seconds"), &LATENCY_BUCKETS)?
+            .set_buckets_for_metric(full("lakeloop_model_load_seconds"), &LATENCY_BUCKETS)?
             .build_recorder();
         describe(&recorder);
         let counter = |name: &'static str, label| recorder.register_counter(&key(name, label), &METADATA);
@@ -255,18 +244,16 @@ impl Telemetry {
                 undecodable: counter("lakeloop_journal_undecodable_total", label),
             }
         };
-        let lookup = |result| counter("lakeloop_feature_lookups_total", Some(("result", result)));
         Ok(Self {
             requests: Default::default(),
             decide_seconds: histogram("lakeloop_decide_seconds"),
-            feature_age_seconds: histogram("lakeloop_feature_age_seconds"),
-            lookups: [lookup("hit"), lookup("miss"), lookup("timed_out"), lookup("failed")],
+            features: features::FeatureMetrics::new(&recorder),
+            models: models::ModelMetrics::new(&recorder, max_named_strategies),
             books: [book(Book::Decisions), book(Book::Outcomes)],
             flush_failures: counter("lakeloop_flush_failures_total", None),
             refusals: Refusal::LABELS.map(|kind| counter("lakeloop_refusals_total", Some(("kind", kind)))),
             requests_in_flight: gauge("lakeloop_requests_in_flight", None),
             connections: gauge("lakeloop_connections", None),
-            model_versions: Mutex::default(),
             handle: recorder.handle(),
             recorder,
         })
@@ -302,11 +289,6 @@ impl Telemetry {
         self.recorder.register_gauge(&key, &METADATA).set(at_s as f64);
     }
 
-    /// Counts a lookup of features.
-    pub(crate) fn lookup(&self, lookup: Lookup) {
-        self.lookups[lookup as usize].increment(1);
-    }
-
     /// Counts rows that the lake has taken.
     pub(crate) fn flushed(&self, book: Book, n_rows: u64) {
         self.books[book as usize].flushed_rows.increment(n_rows);
@@ -325,27 +307,6 @@ impl Telemetry {
         metrics.unsynced_bytes.set(status.n_unsynced_bytes as f64);
         metrics.segments.set(status.n_segments as f64);
         metrics.lag_seconds.set(lag_seconds);
-    }
-
-    /// Sets which model of a strategy is live; NaN, which Prometheus reads as "no value", when none is.
-    pub(crate) fn live_model(&self, strategy: &StrategyName, version: Option<ModelVersion>) {
-        let mut gauges = self.model_versions.lock().unwrap_or_else(PoisonError::into_inner);
-        let n_gauges = gauges.len();
-        if !gauges.contains_key(strategy) {
-            if version.is_none() {
-                return;
-            }
-            if n_gauges >= MAX_STRATEGIES {
-                tracing::warn!(%strategy, MAX_STRATEGIES, "the strategy has no metric of its own: there are too many");
-                return;
-            }
-        }
-        let gauge = gauges.entry(strategy.clone()).or_insert_with(|| {
-            let labels = vec![Label::new("strategy", strategy.to_string())];
-            self.recorder
-                .register_gauge(&Key::from_parts("lakeloop_live_model_version", labels), &METADATA)
-        });
-        gauge.set(version.map_or(f64::NAN, |version| f64::from(version.0)));
     }
 
     /// The text that Prometheus scrapes.
@@ -373,10 +334,6 @@ fn describe(recorder: &PrometheusRecorder) {
     counter(
         "lakeloop_refusals_total",
         "Requests refused before anything of them was done, or given up, by kind.",
-    );
-    counter(
-        "lakeloop_feature_lookups_total",
-        "Lookups of an entity's features: in the cache (hit), loaded (miss), too late (timed_out), failed.",
     );
     counter(
         "lakeloop_flushed_rows_total",
@@ -416,20 +373,10 @@ fn describe(recorder: &PrometheusRecorder) {
         Unit::Seconds,
         "Time since the lake last had everything of a journal; 0 when it has.",
     );
-    gauge(
-        "lakeloop_live_model_version",
-        Unit::Count,
-        "Version of the model that decides; NaN when none does.",
-    );
     recorder.describe_histogram(
         "lakeloop_decide_seconds".into(),
         Some(Unit::Seconds),
         "Time to answer one decide request, within the server.".into(),
-    );
-    recorder.describe_histogram(
-        "lakeloop_feature_age_seconds".into(),
-        Some(Unit::Seconds),
-        "Age of the feature rows that were served, at the decision's time.".into(),
     );
 }
 
@@ -440,7 +387,7 @@ mod tests {
 
     #[test]
     fn routes_and_statuses_are_closed_sets() {
-        let telemetry = Telemetry::new().unwrap();
+        let telemetry = Telemetry::new(10).unwrap();
         telemetry.request(Route::of("/v1/decide"), StatusCode::OK);
         telemetry.request(Route::of("/v1/decide"), StatusCode::OK);
         telemetry.request(Route::of("/some/scanner.php"), StatusCode::NOT_FOUND);
@@ -453,32 +400,5 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
-    }
-
-    #[test]
-    fn strategies_beyond_the_cap_have_no_series() {
-        let telemetry = Telemetry::new().unwrap();
-        for idx in 0..MAX_STRATEGIES + 5 {
-            let name = StrategyName::new(format!("s{idx}")).unwrap();
-            telemetry.live_model(&name, Some(ModelVersion(1)));
-        }
-        let n_series = telemetry
-            .render()
-            .lines()
-            .filter(|line| line.starts_with("lakeloop_live_model_version{"))
-            .count();
-        assert_eq!(n_series, MAX_STRATEGIES);
-    }
-
-    #[test]
-    fn a_strategy_without_a_live_model_has_no_number() {
-        let telemetry = Telemetry::new().unwrap();
-        let name = StrategyName::new("menu").unwrap();
-        telemetry.live_model(&name, None);
-        assert!(!telemetry.render().contains("live_model_version{"));
-        telemetry.live_model(&name, Some(ModelVersion(2)));
-        assert!(telemetry.render().contains("live_model_version{strategy=\"menu\"} 2"));
-        telemetry.live_model(&name, None);
-        assert!(telemetry.render().contains("live_model_version{strategy=\"menu\"} NaN"));
     }
 }

@@ -1,5 +1,6 @@
 //! Where snapshots lie: `<root>/<view>/<table version>.snapshot`, one folder for each view.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use lakeloop_domain::FeatureViewName;
@@ -38,7 +39,7 @@ pub fn newest(root: &Path, view: &FeatureViewName) -> Result<Option<Stored>, Sna
 /// Removes a view's snapshots of lower table versions, and what writers that were killed left. A server that has one
 /// of them open keeps it.
 ///
-/// Nobody else may be writing in the folder.
+/// Nobody else may be writing in the folder: see [`FolderLock`].
 pub fn remove_older(root: &Path, view: &FeatureViewName, than: i64) -> Result<(), SnapshotError> {
     let folder = folder_of(root, view);
     let older = all(&folder)?.into_iter().filter(|stored| stored.table_version < than);
@@ -50,6 +51,28 @@ pub fn remove_older(root: &Path, view: &FeatureViewName, than: i64) -> Result<()
         std::fs::remove_file(&path).map_err(SnapshotError::disk("remove", &path))?;
     }
     Ok(())
+}
+
+/// The right to build snapshots below a folder, for as long as it is there.
+#[derive(Debug)]
+pub struct FolderLock {
+    /// The operating system takes the lock back when the file is closed, also when the process is killed.
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the right; `None` when another process, or another lock of this one, has it. Makes the folder where it is
+    /// absent.
+    pub fn try_take(root: &Path) -> Result<Option<Self>, SnapshotError> {
+        let path = root.join(".lock");
+        std::fs::create_dir_all(root).map_err(SnapshotError::disk("make the folder", root))?;
+        let file = File::create(&path).map_err(SnapshotError::disk("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(SnapshotError::disk("lock", &path)(source)),
+        }
+    }
 }
 
 fn all(folder: &Path) -> Result<Vec<Stored>, SnapshotError> {

@@ -43,8 +43,8 @@ mod folder;
 mod error;
 
 pub use error::SnapshotError;
-pub use folder::{Stored, folder_of, newest, remove_older};
+pub use folder::{FolderLock, Stored, folder_of, newest, remove_older};
 pub use footer::Column;
-pub use row::{Cell, Row};
+pub use row::Row;
 pub use snapshot::Snapshot;
 pub use writer::{Built, SnapshotWriter, Source};

@@ -7,7 +7,7 @@
 //! number, 1 of a boolean, or start (from the row's first byte) and length of a text, 4 bytes each. The bit of a column
 //! that is missing is 0, and so is its slot.
 
-use lakeloop_domain::{FeatureType, FeatureValue, Micros};
+use lakeloop_domain::{FeatureType, Micros, ValueRef};
 
 use crate::SnapshotError;
 use crate::footer::Column;
@@ -19,19 +19,6 @@ const HEAD_BYTES: usize = 4 + 4 + 1;
 const TIMES_BYTES: usize = 8 + 8;
 const FLAGS_AT: usize = 8;
 const DISPUTED: u8 = 1;
-
-/// A value on its way into a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Cell<'a> {
-    /// Nothing is known. A number that is not finite counts as this.
-    Missing,
-    /// A number.
-    Number(f64),
-    /// True or false.
-    Boolean(bool),
-    /// The text of a category.
-    Text(&'a str),
-}
 
 /// Where the values of a row lie, behind its times.
 #[derive(Debug, Clone)]
@@ -69,18 +56,18 @@ pub(crate) fn encode(
     columns: &[Column],
     entity: &str,
     times: (Micros, Micros),
-    cells: &[Cell<'_>],
+    values: &[ValueRef<'_>],
     out: &mut Vec<u8>,
 ) -> Result<(), SnapshotError> {
-    if cells.len() != columns.len() {
+    if values.len() != columns.len() {
         return Err(SnapshotError::Width {
             entity: shortened(entity),
             expected: columns.len(),
-            found: cells.len(),
+            found: values.len(),
         });
     }
-    let texts = cells.iter().map(|cell| match cell {
-        Cell::Text(text) => text.len(),
+    let texts = values.iter().map(|value| match value {
+        ValueRef::Category(text) => text.len(),
         _ => 0,
     });
     let fixed = HEAD_BYTES + entity.len() + TIMES_BYTES + layout.n_bytes;
@@ -102,16 +89,16 @@ pub(crate) fn encode(
     out.extend_from_slice(&times.1.to_le_bytes());
     let values_at = out.len();
     out.resize(start + fixed, 0);
-    for (idx, (cell, (feature_type, slot_at))) in cells.iter().zip(&layout.columns).enumerate() {
+    for (idx, (value, (feature_type, slot_at))) in values.iter().zip(&layout.columns).enumerate() {
         let slot_at = values_at + slot_at;
-        match (cell, feature_type) {
-            (Cell::Missing, _) => continue,
-            (Cell::Number(number), FeatureType::Number) if !number.is_finite() => continue,
-            (Cell::Number(number), FeatureType::Number) => {
+        match (value, feature_type) {
+            (ValueRef::Missing, _) => continue,
+            (ValueRef::Number(number), FeatureType::Number) if !number.is_finite() => continue,
+            (ValueRef::Number(number), FeatureType::Number) => {
                 out[slot_at..slot_at + 8].copy_from_slice(&number.to_le_bytes());
             }
-            (Cell::Boolean(boolean), FeatureType::Boolean) => out[slot_at] = u8::from(*boolean),
-            (Cell::Text(text), FeatureType::Category) => {
+            (ValueRef::Boolean(boolean), FeatureType::Boolean) => out[slot_at] = u8::from(*boolean),
+            (ValueRef::Category(text), FeatureType::Category) => {
                 let text_at = (out.len() - start) as u32;
                 out[slot_at..slot_at + 4].copy_from_slice(&text_at.to_le_bytes());
                 out[slot_at + 4..slot_at + 8].copy_from_slice(&(text.len() as u32).to_le_bytes());
@@ -188,7 +175,7 @@ pub struct Row<'s> {
     layout: &'s Layout,
 }
 
-impl Row<'_> {
+impl<'s> Row<'s> {
     /// Since when the values hold.
     pub fn event_time(&self) -> Micros {
         self.raw.times().0
@@ -207,20 +194,20 @@ impl Row<'_> {
     }
 
     /// The value of a column, by its position in the snapshot; `None` when the row's bytes contradict themselves.
-    pub fn value(&self, column_idx: usize) -> Option<FeatureValue> {
+    pub fn value(&self, column_idx: usize) -> Option<ValueRef<'s>> {
         let (feature_type, slot_at) = *self.layout.columns.get(column_idx)?;
         if self.values[column_idx / 8] & (1 << (column_idx % 8)) == 0 {
-            return Some(FeatureValue::Missing);
+            return Some(ValueRef::Missing);
         }
         let slot = self.values.get(slot_at..slot_at + slot_bytes(feature_type))?;
         match feature_type {
             FeatureType::Number => {
                 let number = f64::from_le_bytes(*slot.first_chunk()?);
-                number.is_finite().then_some(FeatureValue::Number(number))
+                number.is_finite().then_some(ValueRef::Number(number))
             }
             FeatureType::Boolean => match slot[0] {
-                0 => Some(FeatureValue::Boolean(false)),
-                1 => Some(FeatureValue::Boolean(true)),
+                0 => Some(ValueRef::Boolean(false)),
+                1 => Some(ValueRef::Boolean(true)),
                 _ => None,
             },
             FeatureType::Category => {
@@ -228,7 +215,7 @@ impl Row<'_> {
                 let start = u32::from_le_bytes(*start.first_chunk()?) as usize;
                 let length = u32::from_le_bytes(*length.first_chunk()?) as usize;
                 let text = self.raw.bytes.get(start..)?.get(..length)?;
-                Some(FeatureValue::Category(std::str::from_utf8(text).ok()?.to_owned()))
+                Some(ValueRef::Category(std::str::from_utf8(text).ok()?))
             }
         }
     }

@@ -138,8 +138,9 @@ impl Snapshot {
         self.map.get(self.rows.clone())?.get(start..end)
     }
 
+    /// The error for contents that contradict themselves, such as a row without the value that it says it has.
     #[cold]
-    fn damaged(&self, what: &'static str) -> SnapshotError {
+    pub fn damaged(&self, what: &'static str) -> SnapshotError {
         SnapshotError::Damaged {
             path: self.path.clone(),
             what,

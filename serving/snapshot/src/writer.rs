@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use lakeloop_domain::{FeatureViewName, Micros};
+use lakeloop_domain::{FeatureViewName, Micros, ValueRef};
 
 use crate::footer::{Column, FORMAT, Footer, MAGIC, Section};
-use crate::row::{Cell, Layout, RawRow, encode, mark_disputed};
+use crate::row::{Layout, RawRow, encode, mark_disputed};
 use crate::snapshot::hash;
 use crate::spill::{N_PARTITIONS, Spill};
 use crate::{SnapshotError, folder};
@@ -79,17 +79,17 @@ impl SnapshotWriter {
         })
     }
 
-    /// Takes one row: the values in the order of the columns.
+    /// Takes one row: the values in the order of the columns. A number that is not finite counts as missing.
     pub fn push(
         &mut self,
         entity: &str,
         event_time: Micros,
         available_at: Micros,
-        cells: &[Cell<'_>],
+        values: &[ValueRef<'_>],
     ) -> Result<(), SnapshotError> {
         self.row.clear();
         let times = (event_time, available_at);
-        encode(&self.layout, &self.columns, entity, times, cells, &mut self.row)?;
+        encode(&self.layout, &self.columns, entity, times, values, &mut self.row)?;
         self.n_rows += 1;
         let spilled = self.spill.push(hash(entity), &self.row, &self.folder);
         spilled.map_err(SnapshotError::disk("write rows beside", &self.folder))

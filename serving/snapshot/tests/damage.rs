@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use lakeloop_domain::{FeatureType, FeatureViewName};
-use lakeloop_snapshot::{Cell, Column, Snapshot, SnapshotError, SnapshotWriter, Source};
+use lakeloop_domain::{FeatureType, FeatureViewName, ValueRef};
+use lakeloop_snapshot::{Column, Snapshot, SnapshotError, SnapshotWriter, Source};
 
 const ENTITIES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 
@@ -31,7 +31,12 @@ fn written(root: &Path) -> (PathBuf, Vec<u8>) {
     let mut writer = SnapshotWriter::new(root, source, columns, 1 << 20).unwrap();
     for (idx, entity) in ENTITIES.iter().enumerate() {
         writer
-            .push(entity, 1, 2, &[Cell::Number(idx as f64), Cell::Text("clear")])
+            .push(
+                entity,
+                1,
+                2,
+                &[ValueRef::Number(idx as f64), ValueRef::Category("clear")],
+            )
             .unwrap();
     }
     let path = writer.finish().unwrap().path;

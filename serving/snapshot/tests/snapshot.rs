@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lakeloop_domain::{FeatureType, FeatureValue, FeatureViewName};
+use lakeloop_domain::{FeatureType, FeatureValue, FeatureViewName, ValueRef};
 use lakeloop_snapshot::{
-    Built, Cell, Column, Snapshot, SnapshotError, SnapshotWriter, Source, folder_of, newest, remove_older,
+    Built, Column, Snapshot, SnapshotError, SnapshotWriter, Source, folder_of, newest, remove_older,
 };
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn source(table_version: i64) -> Source {
 }
 
 /// Entity, event time, available at, values.
-type Given<'a> = (&'a str, i64, i64, [Cell<'a>; 3]);
+type Given<'a> = (&'a str, i64, i64, [ValueRef<'a>; 3]);
 
 fn build(root: &Path, max_buffered_bytes: usize, rows: &[Given<'_>]) -> Built {
     let mut writer = SnapshotWriter::new(root, source(5), columns(), max_buffered_bytes).unwrap();
@@ -46,11 +46,11 @@ fn build(root: &Path, max_buffered_bytes: usize, rows: &[Given<'_>]) -> Built {
 /// Times and values of an entity's row.
 fn found(snapshot: &Snapshot, entity: &str) -> Option<(i64, i64, Vec<FeatureValue>)> {
     let row = snapshot.get(entity).unwrap()?;
-    let values = (0..3).map(|column_idx| row.value(column_idx).unwrap()).collect();
+    let values = (0..3).map(|column_idx| row.value(column_idx).unwrap().into()).collect();
     Some((row.event_time(), row.available_at(), values))
 }
 
-const NOTHING: [Cell<'_>; 3] = [Cell::Missing; 3];
+const NOTHING: [ValueRef<'_>; 3] = [ValueRef::Missing; 3];
 
 #[test]
 fn the_latest_row_of_each_entity_is_found() {
@@ -60,16 +60,34 @@ fn the_latest_row_of_each_entity_is_found() {
             "RDU",
             20,
             20,
-            [Cell::Number(25.0), Cell::Boolean(true), Cell::Text("rain")],
+            [
+                ValueRef::Number(25.0),
+                ValueRef::Boolean(true),
+                ValueRef::Category("rain"),
+            ],
         ),
         (
             "RDU",
             10,
             10,
-            [Cell::Number(20.0), Cell::Boolean(false), Cell::Text("clear")],
+            [
+                ValueRef::Number(20.0),
+                ValueRef::Boolean(false),
+                ValueRef::Category("clear"),
+            ],
         ),
-        ("LGA", 10, 15, [Cell::Number(-3.5), Cell::Missing, Cell::Text("")]),
-        ("", 1, 1, [Cell::Number(f64::NAN), Cell::Boolean(false), Cell::Missing]),
+        (
+            "LGA",
+            10,
+            15,
+            [ValueRef::Number(-3.5), ValueRef::Missing, ValueRef::Category("")],
+        ),
+        (
+            "",
+            1,
+            1,
+            [ValueRef::Number(f64::NAN), ValueRef::Boolean(false), ValueRef::Missing],
+        ),
     ];
     let built = build(root.path(), 1 << 20, &rows);
     assert_eq!((built.n_rows, built.n_entities), (4, 3));
@@ -136,7 +154,7 @@ fn a_row_counts_only_once_both_its_times_have_come() {
 #[test]
 fn rows_with_the_same_times_and_other_values_are_for_the_table_to_decide() {
     let root = tempfile::tempdir().unwrap();
-    let number = |number| [Cell::Number(number), Cell::Missing, Cell::Missing];
+    let number = |number| [ValueRef::Number(number), ValueRef::Missing, ValueRef::Missing];
     let rows = [
         ("disputed", 10, 10, number(1.0)),
         ("disputed", 10, 10, number(2.0)),
@@ -160,18 +178,28 @@ fn rows_that_do_not_fit_are_refused_and_leave_no_trace() {
     let root = tempfile::tempdir().unwrap();
     let mut writer = SnapshotWriter::new(root.path(), source(1), columns(), 1 << 20).unwrap();
     writer.push("RDU", 1, 1, &NOTHING).unwrap();
-    let narrow = writer.push("LGA", 1, 1, &[Cell::Missing]).unwrap_err();
+    let narrow = writer.push("LGA", 1, 1, &[ValueRef::Missing]).unwrap_err();
     assert_eq!(
         narrow.to_string(),
         "a row of `LGA` has 1 values; the snapshot has 3 columns"
     );
-    let other_type = writer.push("LGA", 1, 1, &[Cell::Text("warm"), Cell::Missing, Cell::Missing]);
+    let other_type = writer.push(
+        "LGA",
+        1,
+        1,
+        &[ValueRef::Category("warm"), ValueRef::Missing, ValueRef::Missing],
+    );
     assert_eq!(
         other_type.unwrap_err().to_string(),
         "a row of `LGA` has a value in column `temp` that is no number"
     );
     let text = "x".repeat(17 << 20);
-    let large = writer.push("LGA", 1, 1, &[Cell::Missing, Cell::Missing, Cell::Text(&text)]);
+    let large = writer.push(
+        "LGA",
+        1,
+        1,
+        &[ValueRef::Missing, ValueRef::Missing, ValueRef::Category(&text)],
+    );
     assert!(matches!(large, Err(SnapshotError::RowSize { .. })));
     let built = writer.finish().unwrap();
     assert_eq!((built.n_rows, built.n_entities), (1, 1));
@@ -229,15 +257,6 @@ fn cell(column_idx: usize) -> BoxedStrategy<FeatureValue> {
     prop_oneof![1 => Just(FeatureValue::Missing), 4 => value].boxed()
 }
 
-fn as_cell(value: &FeatureValue) -> Cell<'_> {
-    match value {
-        FeatureValue::Missing => Cell::Missing,
-        FeatureValue::Number(number) => Cell::Number(*number),
-        FeatureValue::Boolean(boolean) => Cell::Boolean(*boolean),
-        FeatureValue::Category(text) => Cell::Text(text),
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -257,7 +276,7 @@ proptest! {
             if !seen.insert((entity, times)) {
                 continue;
             }
-            writer.push(entity, times.0, times.1, &[as_cell(a), as_cell(b), as_cell(c)]).unwrap();
+            writer.push(entity, times.0, times.1, &[a.into(), b.into(), c.into()]).unwrap();
             let row = (times.0, times.1, vec![a.clone(), b.clone(), c.clone()]);
             let kept = expected.entry(entity).or_insert_with(|| row.clone());
             if (kept.0, kept.1) < times {

@@ -74,7 +74,7 @@ async fn evaluate(app: Data<App>, request: HttpRequest, bytes: Body) -> HttpResp
     let answer = async {
         let bytes = routes::body(&app, bytes)?;
         let strategies = app.strategies.load_full();
-        let strategy = strategies.get(key)?;
+        let strategy = strategies.get(key)?.plain();
         let context = read_context(&bytes)?;
         let (request, ignored) = asked(&app, strategy, context)?;
         let answer = decide::single(&app, request).await?;
@@ -102,7 +102,7 @@ async fn bulk(app: &App, request: &HttpRequest, bytes: Body) -> Result<HttpRespo
     if matches(request, &tag) {
         return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
     }
-    let sorted = strategies.sorted();
+    let sorted: Vec<_> = strategies.sorted().into_iter().map(|hosted| hosted.plain()).collect();
     let mut flags: Vec<Option<Value>> = Vec::with_capacity(sorted.len());
     let (mut requests, mut pending) = (Vec::new(), Vec::new());
     for (idx, strategy) in sorted.iter().enumerate() {
@@ -241,8 +241,9 @@ fn success(strategy: &Strategy, decided: &Decided<'_>, ignored: &[String]) -> Re
 /// The tag of all flags for a context, whatever the order of its keys.
 fn entity_tag(strategies: &Strategies, context: &Object<'_>) -> String {
     let mut hash = Sha256::new();
-    for strategy in strategies.sorted() {
-        let version = strategy.bundle.model_version().map_or(0, |version| version.0);
+    for hosted in strategies.sorted() {
+        let strategy = hosted.plain();
+        let version = hosted.model_version().map_or(0, |version| version.0);
         for text in [
             &*strategy.name,
             strategy.bundle.applied().version.as_str(),

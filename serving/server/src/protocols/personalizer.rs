@@ -131,14 +131,14 @@ fn chosen(app: &App, choice: Named) -> Result<Arc<Strategy>, Problem> {
     let chooses = |strategy: &Strategy| matches!(strategy.blueprint().decision, DecisionKind::Choose { .. });
     let refused = |detail: String| Err(Problem::invalid("strategy", detail));
     match choice.into_inner().strategy {
-        Some(name) => match strategies.get(&name)? {
+        Some(name) => match strategies.get(&name)?.plain() {
             strategy if chooses(strategy) => Ok(Arc::clone(strategy)),
             _ => refused(format!(
                 "`{name}` does not choose among actions; name a strategy that does"
             )),
         },
         None => {
-            let all = strategies.sorted();
+            let all: Vec<_> = strategies.sorted().into_iter().map(|hosted| hosted.plain()).collect();
             let mut choosing = all.iter().filter(|strategy| chooses(strategy));
             match (choosing.next(), choosing.next()) {
                 (Some(only), None) => Ok(Arc::clone(only)),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{HOUR, Home, NOON};
 
-const FLIGHT: &str = r#"
+pub const FLIGHT: &str = r#"
 name = "flight"
 description = "Will it be late?"
 unit = "flight"
@@ -36,7 +36,7 @@ at = 0.5
 "#;
 
 /// One row: entity, event time, available at, temp, sky.
-type Weather<'a> = (&'a str, Micros, Micros, Option<f64>, Option<&'a str>);
+pub type Weather<'a> = (&'a str, Micros, Micros, Option<f64>, Option<&'a str>);
 
 fn columns() -> Vec<(String, FeatureType)> {
     vec![
@@ -45,7 +45,7 @@ fn columns() -> Vec<(String, FeatureType)> {
     ]
 }
 
-async fn add_weather(lake: &Lake, rows: &[Weather<'_>]) {
+pub async fn add_weather(lake: &Lake, rows: &[Weather<'_>]) {
     let view = FeatureViewName::new("weather").unwrap();
     lake.create_feature_view(&view, &columns()).await.unwrap();
     let times = |times: Vec<Micros>| -> ArrayRef {
@@ -67,12 +67,12 @@ async fn add_weather(lake: &Lake, rows: &[Weather<'_>]) {
         .unwrap();
 }
 
-fn ask(origin: &str, event_time: Micros) -> String {
+pub fn ask(origin: &str, event_time: Micros) -> String {
     json!({"strategy": "flight", "unit": "UA1", "context": {"origin": origin}, "event_time": event_time}).to_string()
 }
 
 /// The served values of a logged decision by name, with the versions of the views.
-async fn served(site: &crate::support::Site, answer: &Value) -> (Vec<FeatureValue>, Vec<(String, i64)>) {
+pub async fn served(site: &crate::support::Site, answer: &Value) -> (Vec<FeatureValue>, Vec<(String, i64)>) {
     site.server.flush().await.unwrap();
     let id = answer["decision_id"].as_str().unwrap();
     let decisions = site.decisions().await;

@@ -88,6 +88,7 @@ impl Home {
         settings.server.refresh_interval = Duration::from_millis(5);
         settings.journal.flush_interval = Duration::from_secs(3600);
         settings.features.load_timeout = Duration::from_secs(60);
+        settings.server.model_load_timeout = Duration::from_secs(60);
         Self {
             folder,
             settings,

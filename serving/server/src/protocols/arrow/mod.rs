@@ -61,7 +61,7 @@ pub(crate) async fn predict(app: &App, body: Bytes, forms: Forms) -> Result<Http
     let answer = match forms.body {
         Form::Json => {
             let request = PredictRequest::read(Json::parse(&body)?)?;
-            let strategy = app.strategies.load().get(&request.strategy).cloned()?;
+            let strategy = app.strategy(&request.strategy).await?;
             let rows = request.rows.into_iter().enumerate();
             scores(
                 app,
@@ -72,7 +72,7 @@ pub(crate) async fn predict(app: &App, body: Bytes, forms: Forms) -> Result<Http
         }
         Form::Arrow => {
             let table = Table::read(body, app.limits.max_body_bytes).await?;
-            let strategy = app.strategies.load().get(table.one_strategy()?).cloned()?;
+            let strategy = app.strategy(table.one_strategy()?).await?;
             scores(app, &strategy, table.predict_rows()?.into_iter()).await?
         }
     };

@@ -70,20 +70,20 @@ async fn ready(app: Data<App>) -> HttpResponse {
 }
 
 async fn metadata(app: Data<App>, request: HttpRequest) -> HttpResponse {
-    let served = Served::find(&app, named(&request, "model"), request.match_info().get("version"));
+    let served = Served::find(&app, named(&request, "model"), request.match_info().get("version")).await;
     answered(served.map(|served| served.metadata()))
 }
 
 async fn model_ready(app: Data<App>, request: HttpRequest) -> HttpResponse {
     let name = named(&request, "model");
-    let served = Served::find(&app, name, request.match_info().get("version"));
+    let served = Served::find(&app, name, request.match_info().get("version")).await;
     answered(served.map(|_| json!({ "name": name, "ready": true })))
 }
 
 async fn infer(app: Data<App>, request: HttpRequest, bytes: Body) -> HttpResponse {
     let answer = async {
         let bytes = routes::body(&app, bytes)?;
-        let served = Served::find(&app, named(&request, "model"), request.match_info().get("version"))?;
+        let served = Served::find(&app, named(&request, "model"), request.match_info().get("version")).await?;
         let asked = http::read(&request, &bytes)?;
         let scored = served.score(&app, asked.inputs).await?;
         http::write(&served, asked.id.as_deref(), asked.wants_binary, &scored)

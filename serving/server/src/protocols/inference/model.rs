@@ -50,9 +50,9 @@ pub(super) struct Scored {
 
 impl Served {
     /// A model by its name and, where one is given, its version.
-    pub(super) fn find(app: &App, name: &str, version: Option<&str>) -> Result<Self, Problem> {
-        let strategy = app.strategies.load().get(name).cloned()?;
-        let live = live_model(&strategy)?.version().0;
+    pub(super) async fn find(app: &App, name: &str, version: Option<&str>) -> Result<Self, Problem> {
+        let strategy = app.strategy(name).await?;
+        let live = live_model(app, &strategy)?.version().0;
         match version {
             Some(asked) if asked != live.to_string() => {
                 let asked: String = asked.chars().take(40).collect();
