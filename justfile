@@ -56,6 +56,7 @@ bench-policies decisions="100000":
 # HTTP: decide next to an empty handler and next to FastAPI, its latency at half of its rate, outcomes by the batch (needs wrk)
 bench-serve:
     tests/bench/serve
+    tests/bench/rank
 
 # serving/trees next to onnxruntime, lleaves and xgboost on the same rows (MODEL and ROWS: 200 trees of depth 6, 50 features)
 bench-trees model=(shared / "golden" / "trees_200x6x50.ubj") rows=(shared / "golden" / "trees_rows.npy"): tree-peers

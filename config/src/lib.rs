@@ -66,8 +66,9 @@ pub use settings::{
 pub const EXAMPLE_BLUEPRINT: &str = include_str!("../blueprints/menu.toml");
 
 /// Every example blueprint: (file name, text).
-pub const EXAMPLE_BLUEPRINTS: [(&str, &str); 3] = [
+pub const EXAMPLE_BLUEPRINTS: [(&str, &str); 4] = [
     ("menu.toml", EXAMPLE_BLUEPRINT),
     ("flights.toml", include_str!("../blueprints/flights.toml")),
     ("prefetch.toml", include_str!("../blueprints/prefetch.toml")),
+    ("rank.toml", include_str!("../blueprints/rank.toml")),
 ];

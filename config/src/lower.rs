@@ -34,6 +34,12 @@ pub(crate) fn blueprint(raw: &RawBlueprint) -> Option<Blueprint> {
             .iter()
             .map(|(name, field)| context_field(name, field))
             .collect(),
+        candidates: raw
+            .candidates
+            .iter()
+            .flatten()
+            .map(|(name, field)| context_field(name, field))
+            .collect(),
         features: raw
             .features
             .iter()
@@ -54,7 +60,8 @@ fn decision(raw: &RawDecision) -> Option<DecisionKind> {
             default: default.clone(),
         }),
         RawDecision::Number { default } => Some(DecisionKind::Number { default: *default }),
-        RawDecision::Rank { .. } | RawDecision::Quantile { .. } => None,
+        RawDecision::Rank { at_most } => Some(DecisionKind::Rank { at_most: *at_most }),
+        RawDecision::Quantile { .. } => None,
     }
 }
 

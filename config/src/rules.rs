@@ -30,6 +30,9 @@ pub(crate) fn violations(document: &Document<'_>, raw: &RawBlueprint, unsound: &
         rules.actions(actions, default);
     }
     rules.feature_names(raw);
+    if let Some(decision) = &raw.decision {
+        rules.candidates(raw, decision);
+    }
     for (name, view) in &raw.features {
         rules.entity(raw, name, view);
         rules.when_missing(name, view);
@@ -88,21 +91,18 @@ impl Rules<'_, '_> {
     /// Every feature has one name, and none that means something else.
     fn feature_names(&mut self, raw: &RawBlueprint) {
         let mut owners: BTreeMap<&str, String> = BTreeMap::new();
-        for name in raw.context.keys() {
-            if name == ACTION || name == UNIT {
-                self.report(
-                    &["context", name],
-                    reserved(
-                        name,
-                        if name == ACTION {
-                            "the action that is scored"
-                        } else {
-                            "the unit itself"
-                        },
-                    ),
-                );
+        let context = raw.context.keys().map(|name| ("context", name));
+        let candidates = raw.candidates.iter().flatten().map(|(name, _)| ("candidates", name));
+        for (section, name) in context.chain(candidates) {
+            let path = [section, name.as_str()];
+            if name == ACTION {
+                self.report(&path, reserved(name, "the action that is scored"));
+            } else if name == UNIT {
+                self.report(&path, reserved(name, "the unit itself"));
+            } else if let Some(owner) = owners.get(name.as_str()) {
+                self.report(&path, taken(owner));
             }
-            owners.insert(name, joined("context", name));
+            owners.entry(name).or_insert_with(|| joined(section, name));
         }
         for (view, table) in &raw.features {
             for name in table.columns.keys() {
@@ -112,13 +112,33 @@ impl Rules<'_, '_> {
                 } else if VIEW_COLUMNS.contains(&name.as_str()) {
                     self.report(&path, reserved(name, "a column that every feature view has"));
                 } else if let Some(owner) = owners.get(name.as_str()) {
-                    let message = format!("{owner} has this name already; a feature's name is its own, so rename one");
-                    self.report(&path, message);
+                    self.report(&path, taken(owner));
                 }
                 owners
                     .entry(name)
                     .or_insert_with(|| format!("features.{view}.columns.{name}"));
             }
+        }
+    }
+
+    /// Candidates and rankings need each other.
+    fn candidates(&mut self, raw: &RawBlueprint, decision: &RawDecision) {
+        if !self.is_sound("candidates") {
+            return;
+        }
+        let ranks = matches!(decision, RawDecision::Rank { .. });
+        match &raw.candidates {
+            Some(_) if !ranks => {
+                let message = "candidates are put in order, which only decision.kind = \"rank\" does; remove this section, or \
+                    write that kind";
+                self.report(&["candidates"], message.into());
+            }
+            fields if ranks && !fields.iter().flatten().any(|(_, field)| field.is_feature()) => {
+                let message = "a ranking tells candidates apart by what a model sees of each; write at least one field, such as \
+                    price = \"number\"";
+                self.report(&["candidates"], message.into());
+            }
+            _ => {}
         }
     }
 
@@ -221,6 +241,11 @@ impl Rules<'_, '_> {
                     write \"epsilon_greedy\" or \"greedy\"";
                 self.report(&path, message.into());
             }
+            (Some(RawPolicy::Threshold { .. }), RawDecision::Rank { .. }) => {
+                let message = "\"threshold\" answers yes or no, but the decision is to rank; write \"epsilon_greedy\" or \
+                    \"greedy\"";
+                self.report(&path, message.into());
+            }
             (Some(RawPolicy::Threshold { .. } | RawPolicy::EpsilonGreedy { .. }), RawDecision::Number { .. }) => {
                 let found = self
                     .document
@@ -244,14 +269,20 @@ impl Rules<'_, '_> {
         }
         let sees_field = raw.context.values().any(RawContextField::is_feature);
         let sees_column = raw.features.values().any(|view| !view.columns.is_empty());
-        let sees_action = !matches!(decision, RawDecision::Number { .. })
+        let sees_action = matches!(decision, RawDecision::YesNo { .. } | RawDecision::Choose { .. })
             && outcome_type(outcome) != OutcomeType::Category
             && policy(raw.policy.as_ref(), decision, outcome).is_some_and(|policy| policy.scores_each_action());
-        if !sees_field && !sees_column && !sees_action {
+        // What is missing of candidates is told by their own rule.
+        let ranks = matches!(decision, RawDecision::Rank { .. });
+        if !sees_field && !sees_column && !sees_action && !ranks {
             let message = "a model would see nothing to decide by; write at least one field, such as age = \"number\"";
             self.report(&["context"], message.into());
         }
     }
+}
+
+fn taken(owner: &str) -> String {
+    format!("{owner} has this name already; a feature's name is its own, so rename one")
 }
 
 fn reserved(name: &str, meaning: &str) -> String {

@@ -38,6 +38,8 @@ pub struct ServerSettings {
     pub refresh_interval: Duration,
     /// How many recent decision ids are remembered.
     pub idempotency_entries: u64,
+    /// The most candidates that one request may rank.
+    pub max_candidates: u32,
     /// How long a stopping server says that it is not ready before it stops taking connections.
     pub drain_delay: Duration,
     /// How long a stopping server waits for requests under way.
@@ -101,6 +103,8 @@ pub(crate) struct RawServer {
     refresh_interval: Period,
     #[schemars(range(min = 1))]
     idempotency_entries: u64,
+    #[schemars(range(min = 1))]
+    max_candidates: u32,
     drain_delay: Switch<Period>,
     drain_timeout: Period,
     model_memory: ByteSize,
@@ -166,6 +170,7 @@ impl RawServer {
             sql_listen: self.sql_listen.on(),
             refresh_interval: self.refresh_interval.duration(),
             idempotency_entries: self.idempotency_entries,
+            max_candidates: self.max_candidates,
             drain_delay: self.drain_delay.on().map_or(Duration::ZERO, Period::duration),
             drain_timeout: self.drain_timeout.duration(),
             model_memory_bytes: self.model_memory.bytes(),

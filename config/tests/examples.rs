@@ -46,6 +46,22 @@ fn flights_reads_the_weather_of_the_origin() {
 }
 
 #[test]
+fn search_ranks_the_candidates_that_come_with_a_query() {
+    let (_, search) = example("rank.toml");
+    assert_eq!(search.decision, DecisionKind::Rank { at_most: Some(6) });
+    assert!(search.ranks() && !search.action_is_feature());
+    assert_eq!((search.actions(), search.default_action()), (vec![], None));
+    let seen: Vec<&str> = search.model_features().map(|(name, _)| &**name).collect();
+    let (shared, own) = (
+        ["budget", "department", "device"],
+        ["days_listed", "in_stock", "item_department", "price", "rating"],
+    );
+    assert_eq!(seen, [&shared[..], &own[..]].concat());
+    assert_eq!(search.candidates.len(), 6);
+    assert_eq!(search.policy, Policy::EpsilonGreedy { epsilon: 0.1 });
+}
+
+#[test]
 fn versions_stay() {
     // `sha256sum` (GNU coreutils 9.1) of the canonical texts. Decisions and models name these versions for ever.
     for (name, version) in [
@@ -133,7 +149,7 @@ fn the_folder_of_examples_reads_as_one() {
         .iter()
         .map(|parsed| parsed.blueprint.name.to_string())
         .collect();
-    assert_eq!(names, ["flights", "menu", "prefetch"]);
+    assert_eq!(names, ["flights", "menu", "prefetch", "search"]);
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn the_defaults_are_as_documented() {
     assert_eq!(server.sql_listen.unwrap().to_string(), "127.0.0.1:5433");
     assert_eq!(server.refresh_interval, Duration::from_millis(500));
     assert_eq!(server.idempotency_entries, 200_000);
+    assert_eq!(server.max_candidates, 1000);
     assert_eq!(
         (server.drain_delay, server.drain_timeout),
         (Duration::ZERO, Duration::from_secs(30))

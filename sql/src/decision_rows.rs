@@ -35,8 +35,14 @@ pub struct DecisionRange {
 /// bare columns, so that a table's file statistics skip files.
 pub async fn decision_rows(ctx: &SessionContext, which: &DecisionRows) -> Result<DataFrame, SqlError> {
     let schema = lakeloop_lake::schema(&TableName::Decisions).expect("decisions is a table of fixed columns");
-    let columns: Vec<Expr> = schema.fields().iter().map(|field| ident(field.name())).collect();
     let mut frame = ctx.table("decisions").await.map_err(failed)?;
+    // A version from before a column was added does not have it; its rows read as if it were null.
+    let there = frame.schema().as_arrow().clone();
+    let fields = schema
+        .fields()
+        .iter()
+        .filter(|field| there.field_with_name(field.name()).is_ok());
+    let columns: Vec<Expr> = fields.map(|field| ident(field.name())).collect();
     for condition in conditions(which) {
         frame = frame.filter(condition).map_err(failed)?;
     }

@@ -1,8 +1,9 @@
 //! The two maps that hold a row's features: what they hold, and how entries are added without touching those there.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, MapArray, StringArray, StructArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray as _, MapArray, StringArray, StructArray, UInt64Array};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{concat, take};
 use arrow::datatypes::DataType;
@@ -11,9 +12,50 @@ use arrow::error::ArrowError;
 /// The position, among all entries of the array, of a key in a row's map.
 pub(crate) fn entry(map: &MapArray, row_idx: usize, key: &str) -> Option<usize> {
     let keys = map.keys().as_string::<i32>();
+    entries(map, row_idx).find(|entry| keys.value(*entry) == key)
+}
+
+/// The positions of one row's entries.
+fn entries(map: &MapArray, row_idx: usize) -> Range<usize> {
     let offsets = map.value_offsets();
-    let (start, end) = (offsets[row_idx] as usize, offsets[row_idx + 1] as usize);
-    (start..end).find(|entry| keys.value(*entry) == key)
+    offsets[row_idx] as usize..offsets[row_idx + 1] as usize
+}
+
+/// For each row the entries of one map and then those of the other, which is of the same type and length; all stay as they
+/// are to the last bit. A map that is null has no entries.
+pub(crate) fn joined(first: &MapArray, second: &MapArray) -> Result<MapArray, ArrowError> {
+    let all = concat(&[first.entries(), second.entries()])?;
+    let n_first = first.entries().len() as u64;
+    let mut order = Vec::with_capacity(all.len());
+    let mut lengths = Vec::with_capacity(first.len());
+    for row_idx in 0..first.len() {
+        let start = order.len();
+        if first.is_valid(row_idx) {
+            order.extend(entries(first, row_idx).map(|entry| entry as u64));
+        }
+        if second.is_valid(row_idx) {
+            order.extend(entries(second, row_idx).map(|entry| n_first + entry as u64));
+        }
+        lengths.push(order.len() - start);
+    }
+    regrouped(first, &all, order, lengths)
+}
+
+/// A map like another one whose rows are these entries: `order` names them one after the other, and each row has the next
+/// `lengths` of them.
+fn regrouped(like: &MapArray, all: &dyn Array, order: Vec<u64>, lengths: Vec<usize>) -> Result<MapArray, ArrowError> {
+    let DataType::Map(entry_field, ordered) = like.data_type() else {
+        return Err(ArrowError::SchemaError(format!("{} is no map", like.data_type())));
+    };
+    let entries = take(all, &UInt64Array::from(order), None)?;
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    MapArray::try_new(
+        Arc::clone(entry_field),
+        offsets,
+        entries.as_struct().clone(),
+        like.nulls().cloned(),
+        *ordered,
+    )
 }
 
 /// The text under a key in a row's map; `None` when the key is absent or its value missing.
@@ -52,38 +94,26 @@ impl<V> Additions<V> {
     /// The maps with the entries added after those that are there, which stay as they are to the last bit.
     pub(crate) fn append_to<A>(self, map: &MapArray) -> Result<MapArray, ArrowError>
     where
-        A: From<Vec<Option<V>>> + arrow::array::Array + 'static,
+        A: From<Vec<Option<V>>> + Array + 'static,
     {
-        let DataType::Map(entry_field, ordered) = map.data_type() else {
-            return Err(ArrowError::SchemaError(format!("{} is no map", map.data_type())));
-        };
         let keys: ArrayRef = Arc::new(StringArray::from_iter_values(self.keys.iter().map(AsRef::as_ref)));
         let values: ArrayRef = Arc::new(A::from(self.values));
         let added = StructArray::try_new(map.entries().fields().clone(), vec![keys, values], None)?;
         let all = concat(&[map.entries(), &added])?;
 
         let n_there = map.entries().len();
-        let offsets = map.value_offsets();
         let mut added = self.rows.iter().enumerate().peekable();
         let mut order = Vec::with_capacity(all.len());
         let mut lengths = Vec::with_capacity(map.len());
         for row_idx in 0..map.len() {
             let start = order.len();
-            order.extend(offsets[row_idx] as u64..offsets[row_idx + 1] as u64);
+            order.extend(entries(map, row_idx).map(|entry| entry as u64));
             while let Some((position, _)) = added.next_if(|(_, row)| **row == row_idx) {
                 order.push((n_there + position) as u64);
             }
             lengths.push(order.len() - start);
         }
-        let entries = take(&all, &UInt64Array::from(order), None)?;
-        let offsets = OffsetBuffer::from_lengths(lengths);
-        MapArray::try_new(
-            Arc::clone(entry_field),
-            offsets,
-            entries.as_struct().clone(),
-            map.nulls().cloned(),
-            *ordered,
-        )
+        regrouped(map, &all, order, lengths)
     }
 }
 
@@ -104,6 +134,26 @@ mod tests {
             builder.append(true).unwrap();
         }
         builder.finish()
+    }
+
+    #[test]
+    fn the_entries_of_two_maps_stand_behind_each_other() {
+        let first = maps(&[
+            &[("gone", None)],
+            &[("a", Some(1.0)), ("b", None)],
+            &[],
+            &[("a", Some(-0.0))],
+        ]);
+        let second = maps(&[&[("c", Some(3.0))], &[("d", Some(4.0))], &[], &[("gone", None)]]);
+        let both = joined(&first.slice(1, 3), &second.slice(0, 3)).unwrap();
+        let expected = maps(&[
+            &[("a", Some(1.0)), ("b", None), ("c", Some(3.0))],
+            &[("d", Some(4.0))],
+            &[("a", Some(-0.0))],
+        ]);
+        assert_eq!(both, expected);
+        let last = both.values().as_primitive::<arrow::datatypes::Float64Type>().value(4);
+        assert!(last.is_sign_negative());
     }
 
     #[test]

@@ -42,19 +42,22 @@ impl Query {
     pub const LATEST_JOB_RUNS: Self = query!("latest_job_runs");
     /// Labelled decisions, for training.
     pub const TRAINING_LABELS: Self = query!("training_labels");
+    /// Labelled candidates of rankings, for training.
+    pub const TRAINING_CANDIDATE_LABELS: Self = query!("training_candidate_labels");
     /// Feature rows as of given moments.
     pub const AS_OF_FEATURES: Self = query!("as_of_features");
     /// One entity's feature rows.
     pub const FEATURE_HISTORY: Self = query!("feature_history");
 
     /// Every query, the ones for analysts first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DECISIONS_PER_DAY,
         Self::REWARD_BY_ACTION,
         Self::CURRENT_MODELS,
         Self::MODEL_LINEAGE,
         Self::LATEST_JOB_RUNS,
         Self::TRAINING_LABELS,
+        Self::TRAINING_CANDIDATE_LABELS,
         Self::AS_OF_FEATURES,
         Self::FEATURE_HISTORY,
     ];

@@ -1,4 +1,5 @@
-//! What a strategy learns from: labelled decisions with all the features that its blueprint names.
+//! What a strategy learns from: labelled decisions, or labelled candidates of rankings, with all the features that its
+//! blueprint names.
 //!
 //! A feature that a decision's log holds is taken from there, to the last bit: what was served is what is learned
 //! from. Only a column of a feature view that the log does not hold (the view was declared later) is joined, as of
@@ -6,9 +7,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray as _, Float64Array, MapArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray as _, Float64Array, MapArray, RecordBatch, StringArray, new_null_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::prelude::SessionContext;
 use lakeloop_domain::{
@@ -17,11 +19,14 @@ use lakeloop_domain::{
 use lakeloop_lake::TableName;
 
 use crate::as_of::{Known, Moments, as_of};
-use crate::maps::{Additions, entry, text};
+use crate::maps::{Additions, entry, joined, text};
 use crate::{Query, SqlError, instant};
 
 /// Stands for the unit itself where a feature view names its entity.
 const UNIT: &str = "unit";
+
+/// The parameter for the categories of an outcome, which candidates do not have.
+const CLASSES: &str = "classes";
 
 /// The columns of [`training_rows`]: those of the table `training_rows` without `training_set_id` and `split`, which the
 /// caller decides.
@@ -37,7 +42,10 @@ pub fn training_rows_schema() -> SchemaRef {
 /// The labelled decisions of a strategy whose attribution windows had closed by `as_of`, from `window_start` on, ordered
 /// by `(event_time, decision_id)`; their columns are [`training_rows_schema`].
 ///
-/// Labels are those of `sql/queries/training_labels.sql`: outcomes in [decision, decision + window] count however late
+/// A strategy that ranks has a row for each candidate that was returned, in the order returned. Its features are those of
+/// the decision followed by the candidate's own, and its propensity is that of the candidate at its position.
+///
+/// Labels are those of `sql/queries/training_labels.sql`, or `training_candidate_labels.sql`: outcomes in [decision, decision + window] count however late
 /// they were received; repeated decisions and repeated reports count once, the first received. A category's label is its
 /// position among the actions. Feature views are joined where a decision's log lacks a column: the row with the latest
 /// event time among those that had happened and were available by then, unless it is stale, else `when_missing`.
@@ -50,9 +58,14 @@ pub async fn training_rows(
     as_of: Micros,
     window_start: Option<Micros>,
 ) -> Result<Vec<RecordBatch>, SqlError> {
-    let mut rows = Query::TRAINING_LABELS
-        .run(ctx, &label_values(blueprint, as_of, window_start))
-        .await?;
+    let mut values = label_values(blueprint, as_of, window_start);
+    let query = if blueprint.ranks() {
+        values.retain(|(name, _)| *name != CLASSES);
+        Query::TRAINING_CANDIDATE_LABELS
+    } else {
+        Query::TRAINING_LABELS
+    };
+    let mut rows = query.run(ctx, &values).await?;
     rows.retain(|batch| batch.num_rows() > 0);
     let mut rows = rows.iter().map(Labelled::new).collect::<Result<Vec<_>, _>>()?;
     for view in &blueprint.features {
@@ -84,7 +97,7 @@ fn label_values(
         ("aggregation", outcome.aggregation.as_str().into()),
         ("absent", ScalarValue::Float64(absent)),
         (
-            "classes",
+            CLASSES,
             ScalarValue::List(ScalarValue::new_list_nullable(&classes, &DataType::Utf8)),
         ),
         ("window_us", ScalarValue::Int64(Some(outcome.window_us))),
@@ -105,12 +118,24 @@ impl Labelled {
             let found = batch.schema_ref().index_of(name)?;
             cast(batch.column(found), data_type)
         };
+        // Rankings have no action and no category, other decisions no candidate.
+        let has = |name: &str| batch.column_by_name(name).is_some();
+        let of_field = |field: &Arc<Field>| -> Result<ArrayRef, ArrowError> {
+            let own = format!("candidate_{}", field.name());
+            if !has(field.name()) && field.is_nullable() {
+                return Ok(new_null_array(field.data_type(), batch.num_rows()));
+            }
+            let shared = column(field.name(), field.data_type())?;
+            if !has(&own) {
+                return Ok(shared);
+            }
+            Ok(Arc::new(joined(
+                shared.as_map(),
+                column(&own, field.data_type())?.as_map(),
+            )?))
+        };
         let schema = training_rows_schema();
-        let columns: Result<Vec<_>, _> = schema
-            .fields()
-            .iter()
-            .map(|field| column(field.name(), field.data_type()))
-            .collect();
+        let columns: Result<Vec<_>, _> = schema.fields().iter().map(of_field).collect();
         let rows = columns
             .and_then(|columns| RecordBatch::try_new(schema, columns))
             .map_err(SqlError::arrow("arrange training rows"))?;

@@ -34,9 +34,15 @@ pub enum DecisionKind {
         /// Finite.
         default: f64,
     },
+    /// An order of the candidates that come with a request. There is no default: while nothing is learned or when
+    /// anything fails, they stay in the request's order.
+    Rank {
+        /// At most this many candidates are returned, at least 1; `None`: all.
+        at_most: Option<u32>,
+    },
 }
 
-/// One field of the context that callers send.
+/// One field of the context, or of a candidate, that callers send.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContextField {
     /// Its name: the JSON key, and the name of the feature.
@@ -123,6 +129,10 @@ pub struct Blueprint {
     pub unit: String,
     /// What callers send.
     pub context: Vec<ContextField>,
+    /// What callers send about each candidate; empty unless the decision ranks. Not written when empty, so that the
+    /// versions of blueprints from before there were candidates stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<ContextField>,
     /// What is read from the lake.
     pub features: Vec<FeatureView>,
     /// What is learned from.
@@ -140,6 +150,12 @@ fn yes_no_word(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }
 
+/// The fields that models see, with their types.
+fn seen_by_models(fields: &[ContextField]) -> impl Iterator<Item = (&Arc<str>, FeatureType)> {
+    let seen = fields.iter().filter(|field| field.is_feature);
+    seen.map(|field| (&field.name, field.feature_type))
+}
+
 impl Blueprint {
     /// The version: a hash of everything that is declared, in canonical form. Comments, order of tables and spacing of
     /// the file do not matter.
@@ -151,25 +167,30 @@ impl Blueprint {
         BlueprintVersion::new(hex).expect("sixteen hexadecimal digits are a blueprint version")
     }
 
-    /// The actions in declared order: the words of a choice, `no` and `yes`, or nothing for numbers.
+    /// The actions in declared order: the words of a choice, `no` and `yes`, or nothing for numbers and rankings.
     pub fn actions(&self) -> Vec<String> {
         match &self.decision {
             DecisionKind::YesNo { .. } => vec![yes_no_word(false).into(), yes_no_word(true).into()],
             DecisionKind::Choose { actions, .. } => actions.clone(),
-            DecisionKind::Number { .. } => Vec::new(),
+            DecisionKind::Number { .. } | DecisionKind::Rank { .. } => Vec::new(),
         }
     }
 
-    /// The default action's word; `None` for numbers.
+    /// The default action's word; `None` for numbers and rankings.
     pub fn default_action(&self) -> Option<&str> {
         match &self.decision {
             DecisionKind::YesNo { default } => Some(yes_no_word(*default)),
             DecisionKind::Choose { default, .. } => Some(default),
-            DecisionKind::Number { .. } => None,
+            DecisionKind::Number { .. } | DecisionKind::Rank { .. } => None,
         }
     }
 
-    /// What a model of this strategy predicts.
+    /// True when the decision puts candidates in order.
+    pub fn ranks(&self) -> bool {
+        matches!(self.decision, DecisionKind::Rank { .. })
+    }
+
+    /// What a model of this strategy predicts; for rankings, of each candidate alone.
     pub fn learning_target(&self) -> LearningTarget {
         match self.outcome.outcome_type {
             OutcomeType::YesNo => LearningTarget::Binary,
@@ -184,19 +205,17 @@ impl Blueprint {
     /// outcome depends on the action taken.
     pub fn action_is_feature(&self) -> bool {
         self.policy.scores_each_action()
-            && !matches!(self.decision, DecisionKind::Number { .. })
+            && matches!(self.decision, DecisionKind::YesNo { .. } | DecisionKind::Choose { .. })
             && self.outcome.outcome_type != OutcomeType::Category
     }
 
-    /// The features that a model sees, in order, with their types; without the action.
+    /// The features that a model sees, in order, with their types: of the context, of the lake, and of the candidate
+    /// that is scored; without the action.
     pub fn model_features(&self) -> impl Iterator<Item = (&Arc<str>, FeatureType)> {
-        let context = self
-            .context
-            .iter()
-            .filter(|field| field.is_feature)
-            .map(|field| (&field.name, field.feature_type));
         let views = self.features.iter().flat_map(|view| &view.columns);
-        context.chain(views.map(|column| (&column.name, column.feature_type)))
+        seen_by_models(&self.context)
+            .chain(views.map(|column| (&column.name, column.feature_type)))
+            .chain(seen_by_models(&self.candidates))
     }
 }
 

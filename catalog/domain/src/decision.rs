@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BlueprintVersion, DecisionId, Features, Micros, ModelVersion, Policy, StrategyName, UnitId};
+use crate::{BlueprintVersion, DecisionId, Features, Micros, ModelVersion, Policy, Ranking, StrategyName, UnitId};
 
 /// Why the action is what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub enum Choice {
     Action(String),
     /// A number, for decisions that estimate a value.
     Number(f64),
+    /// An order of the candidates that came with the request.
+    Ranking(Ranking),
 }
 
 /// One decision as the journal and the `decisions` table keep it.
@@ -76,13 +78,14 @@ pub struct DecisionRecord {
     pub features: Features,
     /// The version of each feature view's table that the features were read from: (view, table version).
     pub feature_versions: Vec<(String, i64)>,
-    /// The actions that could be chosen, in declared order; empty for numbers.
+    /// The actions that could be chosen, in declared order; empty for numbers and rankings.
     pub actions: Vec<String>,
-    /// The scores: one for each action, or one only for threshold policies and numbers; empty without a model.
+    /// The scores: one for each action, one for each candidate in the request's order, or one only for threshold policies
+    /// and numbers; empty without a model.
     pub scores: Vec<f64>,
     /// What was decided.
     pub choice: Choice,
-    /// The probability with which the policy chose it, in (0, 1].
+    /// The probability with which the policy chose it, in (0, 1]; of a ranking, that of the whole order returned.
     pub propensity: f64,
     /// Why.
     pub reason: DecisionReason,

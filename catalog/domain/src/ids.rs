@@ -119,6 +119,11 @@ text_id!(
     "write 1 to 256 bytes without control characters"
 );
 text_id!(
+    /// Names one candidate of a ranking, for ever: what outcomes are reported for.
+    CandidateId, "candidate id", is_token,
+    "write 1 to 256 bytes without control characters"
+);
+text_id!(
     /// Names one reported outcome; two reports with one id are one outcome.
     OutcomeId, "outcome id", is_token,
     "write 1 to 256 bytes without control characters"

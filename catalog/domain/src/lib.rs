@@ -8,6 +8,8 @@
 //! - **context**: what the caller sends about the moment of the decision.
 //! - **feature**: one named value that a model sees: from the context, or looked up in the lake.
 //! - **action**: what can be decided; **propensity**: the probability with which the policy chose the action taken.
+//! - **candidate**: one of the things that come with a request to be put in order; a **ranking** is the order returned, and
+//!   a **position** a place in it, counted from 0.
 //! - **outcome**: an event that is reported later; the **label** is what the outcomes of one decision add up to
 //!   within its **attribution window**.
 //! - **policy**: the rule that turns scores into an action.
@@ -20,6 +22,8 @@ mod feature;
 mod blueprint;
 
 mod policy;
+
+mod ranking;
 
 mod outcome;
 
@@ -36,8 +40,8 @@ pub use blueprint::{
 pub use decision::{Choice, DecisionReason, DecisionRecord};
 pub use feature::{FeatureType, FeatureValue, Features, NamedValue, ValueRef};
 pub use ids::{
-    BlueprintVersion, DecisionId, FeatureViewName, InvalidId, ModelVersion, OutcomeId, RunId, StrategyName,
-    TrainingSetId, UnitId,
+    BlueprintVersion, CandidateId, DecisionId, FeatureViewName, InvalidId, ModelVersion, OutcomeId, RunId,
+    StrategyName, TrainingSetId, UnitId,
 };
 pub use job::{JobKind, JobRun, RunState};
 pub use model::{
@@ -45,6 +49,7 @@ pub use model::{
 };
 pub use outcome::{AbsentLabel, Aggregation, OutcomeRecord, OutcomeType, OutcomeValue};
 pub use policy::Policy;
+pub use ranking::{Candidate, Position, Ranking};
 
 /// Microseconds since 1970-01-01T00:00:00Z: how every instant is kept, in memory, in the journal and in the tables.
 pub type Micros = i64;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecisionId, Micros, OutcomeId, StrategyName, UnitId};
+use crate::{CandidateId, DecisionId, Micros, OutcomeId, StrategyName, UnitId};
 
 /// What an outcome event carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct OutcomeRecord {
     pub strategy: Option<StrategyName>,
     /// The unit, when the report named one instead of a decision.
     pub unit: Option<UnitId>,
+    /// The candidate that the outcome is about, for strategies that rank; without it such an outcome labels none.
+    pub candidate: Option<CandidateId>,
     /// The name of the event, as the blueprint's outcome declares it.
     pub event: String,
     /// What the event carries.

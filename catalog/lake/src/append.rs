@@ -40,7 +40,7 @@ pub enum Append {
 impl Lake {
     /// Appends batches as one file in one commit.
     ///
-    /// Columns are matched by name; a batch that does not fit is refused before anything is written. With no rows at
+    /// Columns are matched by name; a table from before some of them gets these first. A batch that does not fit is refused before anything is written. With no rows at
     /// all, the writer's sequence is still committed. When this returns, the rows outlast a power failure. The cost does
     /// not grow with the table. Errors leave the table as it was; what could not be told apart from a
     /// success (a store that broke off) is resolved by appending again with the same sequence.
@@ -71,6 +71,7 @@ impl Lake {
             {
                 return Ok(Append::AlreadyCommitted);
             }
+            log.add_columns().await?;
             (log.handle().clone(), log.schema().clone())
         };
         let conforming = rows.map(|batch| conform(table, &schema, &batch?, Extra::Refuse));

@@ -308,6 +308,7 @@ mod tests {
             event_time: 1_000_000 - idx,
             split: Split::Train,
             action: None,
+            candidate: None,
             propensity: 1.0,
             label: Some(idx as f64),
             label_category: None,

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _};
+use arrow::array::{Array, ArrayRef, AsArray as _, new_null_array};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 
 use crate::{LakeError, TableName};
 
-/// What to do with columns that the table does not have.
+/// What to do where the columns of a batch are not the table's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extra {
+    /// Rows to write have every column and no other.
     Refuse,
+    /// Rows that were read may have others, which are left out. Those that were added to the table later may be absent,
+    /// and are then null.
     Ignore,
 }
 
@@ -43,11 +46,12 @@ pub(crate) fn conform(
     let columns = schema
         .fields()
         .iter()
-        .map(|field| {
-            let column = batch
-                .column_by_name(field.name())
-                .ok_or_else(|| differs(table, field.name(), "is absent"))?;
-            fit(table, field, column)
+        .map(|field| match batch.column_by_name(field.name()) {
+            Some(column) => fit(table, field, column),
+            None if extra == Extra::Ignore && table.added_later().contains(&field.name().as_str()) => {
+                Ok(new_null_array(field.data_type(), batch.num_rows()))
+            }
+            None => Err(differs(table, field.name(), "is absent")),
         })
         .collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|source| LakeError::Arrow {
@@ -111,6 +115,12 @@ fn means_the_same(a: &DataType, b: &DataType) -> bool {
             }
             _ => false,
         },
+        (Struct(a), Struct(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .zip(b)
+                    .all(|(a, b)| a.name() == b.name() && means_the_same(a.data_type(), b.data_type()))
+        }
         (Timestamp(a, Some(a_zone)), Timestamp(b, Some(b_zone))) => a == b && is_utc(a_zone) && is_utc(b_zone),
         (a, b) => a == b,
     }

@@ -42,6 +42,7 @@ type Slot = Arc<tokio::sync::Mutex<Option<TableLog>>>;
 ///     decision_id: None,
 ///     strategy: Some("menu".parse()?),
 ///     unit: Some("guest-7".parse()?),
+///     candidate: None,
 ///     event: "eaten".to_owned(),
 ///     value: OutcomeValue::Number(1.0),
 ///     event_time: 1_704_067_200_000_000,
@@ -74,8 +75,8 @@ impl Lake {
     ///
     /// `options` are the store's (see the object_store crate: `AWS_ENDPOINT_URL`, …); a folder needs none. Several
     /// processes may open one location at once: each table is created by one of them. A location that holds
-    /// anything else, and tables with other columns, are refused and left as they are. A lake whose tables all exist
-    /// may lie in a place that is read-only.
+    /// anything else, and tables with other columns, are refused and left as they are; tables from before some of the
+    /// columns get these. A lake whose tables all exist may lie in a place that is read-only.
     pub async fn open(location: &str, options: HashMap<String, String>) -> Result<Self, LakeError> {
         let root = root_url(location)?;
         let lake = Self {
@@ -196,7 +197,11 @@ impl Lake {
 
     async fn ensure(&self, table: &TableName) -> Result<(), LakeError> {
         match tables::schema(table) {
-            Some(schema) => self.create(table, &schema).await.map(drop),
+            Some(schema) => match self.create(table, &schema).await?.add_columns().await {
+                // What cannot be written can still be read: the rows have null in the columns that are not there.
+                Ok(()) | Err(LakeError::ReadOnly { .. }) => Ok(()),
+                Err(error) => Err(error),
+            },
             None => Ok(()),
         }
     }

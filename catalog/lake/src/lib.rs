@@ -24,6 +24,8 @@ mod compact;
 
 mod changes;
 
+mod add_columns;
+
 mod feature_views;
 
 pub mod rows;

@@ -81,6 +81,11 @@ impl TableLog {
         })
     }
 
+    /// The table's name.
+    pub fn name(&self) -> &TableName {
+        &self.name
+    }
+
     /// The newest version known.
     pub fn tip(&self) -> Version {
         self.tip
@@ -113,6 +118,11 @@ impl TableLog {
         }
     }
 
+    /// Learns of commits by others and by this process, whatever it knew.
+    pub async fn refresh_all(&mut self) -> Result<(), LakeError> {
+        self.load(None).await
+    }
+
     /// The state at the newest known version.
     pub async fn state(&mut self) -> Result<&DeltaTable, LakeError> {
         if self.table.version() != Some(self.tip) {
@@ -125,7 +135,8 @@ impl TableLog {
         if let Err(source) = self.table.update_incremental(version).await {
             return Err(damage::explain(&self.name, &self.table, source).await);
         }
-        check_is_ours(&self.name, &self.table)?;
+        // Another process may have added columns.
+        self.schema = check_is_ours(&self.name, &self.table)?;
         let loaded = loaded_version(&self.name, &self.table)?;
         self.loaded_at = Instant::now();
         if loaded != self.tip {
@@ -260,7 +271,8 @@ fn loaded_version(name: &TableName, table: &DeltaTable) -> Result<Version, LakeE
     })
 }
 
-/// Refuses a table that is laid out otherwise than lakeloop lays it out; returns its columns.
+/// Refuses a table that is laid out otherwise than lakeloop lays it out; returns its columns, which may lack some that
+/// were added later.
 fn check_is_ours(name: &TableName, table: &DeltaTable) -> Result<SchemaRef, LakeError> {
     let differs = |difference: String| LakeError::SchemaDiffers {
         table: name.clone(),
@@ -296,6 +308,7 @@ fn check_is_ours(name: &TableName, table: &DeltaTable) -> Result<SchemaRef, Lake
     };
     for (idx, field) in expected.iter().enumerate() {
         match found.fields().get(idx) {
+            None if name.added_later().contains(&field.name().as_str()) => break,
             None => return Err(differs(format!("column `{}` is absent", field.name()))),
             Some(there) if there.as_ref() != field => {
                 let shown = |field: &arrow::datatypes::Field| {

@@ -16,6 +16,10 @@
 //! client reads them, and any engine reads their Parquet files. Rows lie roughly in the order of their time column, and
 //! the log keeps statistics of the columns that queries bound, so that files outside a time range are never opened.
 //! Maps keep the features because strategies differ in theirs; a null value in a map is a missing feature.
+//!
+//! A column that is added later goes to the end of its table, may be null, and is named in
+//! [`TableName::added_later`]: a lake that was laid out before it had the column gets it when it is opened, and its
+//! earlier rows have null there.
 
 use std::fmt;
 use std::str::FromStr;
@@ -87,6 +91,17 @@ impl TableName {
             Self::Trials => "started_at",
             Self::TrainingSets => "built_at",
             Self::JobRuns => "at",
+        }
+    }
+
+    /// The last columns of the table that its first layout did not have, in their order.
+    pub(crate) fn added_later(&self) -> &'static [&'static str] {
+        match self {
+            Self::Decisions => &["candidates", "ranking", "position_propensities"],
+            Self::Outcomes | Self::TrainingRows => &["candidate"],
+            Self::Blueprints | Self::Models | Self::Trials | Self::TrainingSets | Self::JobRuns | Self::Features(_) => {
+                &[]
+            }
         }
     }
 
@@ -226,6 +241,16 @@ fn map(name: &str, value: DataType) -> Field {
     Field::new(name, DataType::Map(entries, false), false)
 }
 
+/// The parts of one candidate of a ranking. Engines differ in what they make of "not null" inside of lists, so all may be
+/// null.
+pub(crate) fn candidate_fields() -> Fields {
+    Fields::from(vec![
+        optional(text("id")),
+        optional(map("numeric", DataType::Float64)),
+        optional(map("categorical", DataType::Utf8)),
+    ])
+}
+
 fn columns(fields: Vec<Field>) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
@@ -251,6 +276,9 @@ static DECISIONS: LazyLock<SchemaRef> = LazyLock::new(|| {
         optional(text("policy")),
         text("salt"),
         optional(text("cell")),
+        optional(list("candidates", DataType::Struct(candidate_fields()))),
+        optional(list("ranking", DataType::Utf8)),
+        optional(list("position_propensities", DataType::Float64)),
     ])
 });
 
@@ -265,6 +293,7 @@ static OUTCOMES: LazyLock<SchemaRef> = LazyLock::new(|| {
         optional(text("category")),
         instant("event_time"),
         instant("received_at"),
+        optional(text("candidate")),
     ])
 });
 
@@ -355,6 +384,7 @@ static TRAINING_ROWS: LazyLock<SchemaRef> = LazyLock::new(|| {
         optional(text("label_category")),
         map("numeric", DataType::Float64),
         map("categorical", DataType::Utf8),
+        optional(text("candidate")),
     ])
 });
 
@@ -386,6 +416,17 @@ mod tests {
         assert_eq!(view.sql_name(), "features.\"menu-items\"");
         for wrong in ["", "decision", "features.", "features.A", "features/menu"] {
             assert!(wrong.parse::<TableName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn columns_that_were_added_later_stand_last_and_may_be_null() {
+        for table in TableName::ALL {
+            let Some(schema) = schema(&table) else { continue };
+            let n_first = schema.fields().len() - table.added_later().len();
+            for (field, name) in schema.fields()[n_first..].iter().zip(table.added_later()) {
+                assert_eq!((field.name().as_str(), field.is_nullable()), (*name, true), "{table}");
+            }
         }
     }
 

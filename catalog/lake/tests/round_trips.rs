@@ -97,6 +97,43 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     ]
 }
 
+/// Up to four candidates with the same features, the last of them first; some are not returned.
+fn any_ranking() -> impl Strategy<Value = Ranking> {
+    let ids = proptest::collection::hash_set(any_token(), 0..4);
+    let values = proptest::collection::vec(any_features(), 4);
+    (ids, any_features(), values, 0..4_usize, any_number()).prop_map(
+        |(ids, features, values, n_returned, propensity)| {
+            let candidate = |(id, values): (String, Features)| Candidate {
+                id: CandidateId::new(id).unwrap(),
+                features: values_of(&features, &values),
+            };
+            let candidates: Vec<Candidate> = ids.into_iter().zip(values).map(candidate).collect();
+            let returned = candidates.iter().rev().take(n_returned);
+            let positions = returned.map(|candidate| Position {
+                candidate: candidate.id.clone(),
+                propensity,
+            });
+            Ranking {
+                positions: positions.collect(),
+                candidates,
+            }
+        },
+    )
+}
+
+/// The names and types of some features with the values of others, where these are of the type.
+fn values_of(features: &Features, values: &Features) -> Features {
+    let mut values = values.iter();
+    let value = |feature: &NamedValue| NamedValue {
+        value: match values.next() {
+            Some(next) if next.value.fits(feature.feature_type) => next.value.clone(),
+            _ => FeatureValue::Missing,
+        },
+        ..feature.clone()
+    };
+    features.iter().map(value).collect()
+}
+
 fn any_reason() -> impl Strategy<Value = DecisionReason> {
     use DecisionReason::*;
     proptest::sample::select(vec![NoModel, Exploit, Explore, Fallback, Imported])
@@ -110,7 +147,11 @@ prop_compose! {
         feature_versions in any_versions(),
         actions in proptest::collection::vec(any_text(), 0..4),
         scores in proptest::collection::vec(any_number(), 0..4),
-        choice in prop_oneof![any_text().prop_map(Choice::Action), any_number().prop_map(Choice::Number)],
+        choice in prop_oneof![
+            any_text().prop_map(Choice::Action),
+            any_number().prop_map(Choice::Number),
+            any_ranking().prop_map(Choice::Ranking),
+        ],
         rest in (any_number(), any_reason(), proptest::option::of(any_policy()), any_text()),
     ) -> DecisionRecord {
         DecisionRecord {
@@ -140,6 +181,7 @@ prop_compose! {
         decision in proptest::option::of(any_token()),
         strategy in proptest::option::of(any_name()),
         unit in proptest::option::of(any_token()),
+        candidate in proptest::option::of(any_token()),
         event in any_text(),
         value in prop_oneof![any_number().prop_map(OutcomeValue::Number), any_text().prop_map(OutcomeValue::Category)],
         times in (any_instant(), any_instant()),
@@ -149,6 +191,7 @@ prop_compose! {
             decision_id: decision.map(|id| DecisionId::new(id).unwrap()),
             strategy,
             unit: unit.map(|id| UnitId::new(id).unwrap()),
+            candidate: candidate.map(|id| CandidateId::new(id).unwrap()),
             event,
             value,
             event_time: times.0,
@@ -268,6 +311,7 @@ prop_compose! {
         event_time in any_instant(),
         split in proptest::sample::select(vec![Split::Train, Split::Gap, Split::Validation]),
         action in proptest::option::of(any_text()),
+        candidate in proptest::option::of(any_token()),
         propensity in any_number(),
         label in proptest::option::of(any_number()),
         label_category in proptest::option::of(any_text()),
@@ -279,6 +323,7 @@ prop_compose! {
             event_time,
             split,
             action,
+            candidate: candidate.map(|id| CandidateId::new(id).unwrap()),
             propensity,
             label,
             label_category,

@@ -57,7 +57,7 @@ pub struct RawBlueprint {
     /// When and on what to train.
     pub schedule: Option<RawSchedule>,
     /// What callers send about each candidate of a ranking, in the form of `context`.
-    #[schemars(extend("x-built" = false))]
+    #[schemars(extend("propertyNames" = crate::form::Form::FeatureName.schema()))]
     pub candidates: Option<BTreeMap<String, RawContextField>>,
     /// Several outcomes, each in the form of `outcome`.
     #[schemars(extend("x-built" = false))]
@@ -108,10 +108,11 @@ pub enum RawDecision {
         /// The number while nothing is learned and when anything fails.
         default: f64,
     },
-    /// An order of candidates that come with the request.
-    #[schemars(extend("x-built" = false))]
+    /// An order of candidates that come with the request. While nothing is learned and when anything fails, it is the
+    /// request's own.
     Rank {
-        /// At most this many candidates are returned.
+        /// At most this many candidates are returned. Without it all are.
+        #[schemars(range(min = 1))]
         at_most: Option<u32>,
     },
     /// A quantile of the outcome.

@@ -24,7 +24,7 @@ fn unknown_and_missing_keys() {
     check(
         "kind = \"choose\"",
         "",
-        "b.toml:3:1: decision.kind: missing; write \"yes_no\", \"choose\" or \"number\"",
+        "b.toml:3:1: decision.kind: missing; write \"yes_no\", \"choose\", \"number\" or \"rank\"",
     );
     check(
         "kind = \"choose\"",
@@ -34,7 +34,7 @@ fn unknown_and_missing_keys() {
     check(
         "kind = \"choose\"",
         "kind = \"classify\"",
-        "b.toml:4:8: decision.kind: \"classify\" is unknown; write \"yes_no\", \"choose\" or \"number\"",
+        "b.toml:4:8: decision.kind: \"classify\" is unknown; write \"yes_no\", \"choose\", \"number\" or \"rank\"",
     );
     check(
         "kind = \"epsilon_greedy\"",
@@ -82,9 +82,9 @@ fn what_is_declared_but_not_built() {
     );
     check(
         "kind = \"choose\"",
-        "kind = \"rank\"",
-        "b.toml:4:8: decision.kind: \"rank\" is declared by the schema but not built yet in this version; \
-         remove it or write \"yes_no\", \"choose\" or \"number\"",
+        "kind = \"quantile\"",
+        "b.toml:4:8: decision.kind: \"quantile\" is declared by the schema but not built yet in this version; \
+         remove it or write \"yes_no\", \"choose\", \"number\" or \"rank\"",
     );
     check(
         "entity = \"origin\"",
@@ -101,7 +101,6 @@ fn what_is_declared_but_not_built() {
          remove it",
     );
     let sections = [
-        "candidates",
         "outcomes",
         "reward",
         "guardrails",

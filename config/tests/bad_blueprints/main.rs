@@ -73,7 +73,7 @@ fn text_that_is_no_toml() {
         "b.toml:1:1: name: missing; write a strategy name: 1 to 64 of a-z, 0-9, `_` and `-`, beginning \
          with a letter\n\
          b.toml:1:1: unit: missing; write a word: a text of 1 to 256 bytes without control characters\n\
-         b.toml:1:1: decision: missing; write a table whose kind is \"yes_no\", \"choose\" or \"number\"\n\
+         b.toml:1:1: decision: missing; write a table whose kind is \"yes_no\", \"choose\", \"number\" or \"rank\"\n\
          b.toml:1:1: outcome: missing; write a table with aggregation, event and window"
     );
 }

@@ -121,3 +121,88 @@ fn sections_that_do_not_go_together() {
          age = \"number\""
     );
 }
+
+/// A valid ranking that the cases below spoil in one place.
+const RANK: &str = r#"name = "r"
+unit = "u"
+[decision]
+kind = "rank"
+at_most = 3
+[context]
+age = "number"
+[candidates]
+price = "number"
+[outcome]
+event = "e"
+aggregation = "any"
+window = "1h"
+[policy]
+kind = "greedy"
+"#;
+
+#[track_caller]
+fn check_ranking(written: &str, instead: &str, expected: &str) {
+    assert_eq!(
+        RANK.matches(written).count(),
+        1,
+        "`{written}` stands once in the blueprint"
+    );
+    assert_eq!(messages(&RANK.replace(written, instead)), expected);
+}
+
+#[test]
+fn rankings_and_candidates_go_together() {
+    assert_eq!(messages(RANK), "");
+    check_ranking(
+        "at_most = 3",
+        "at_most = 0",
+        "b.toml:5:11: decision.at_most: 0 is out of range; write a whole number, 1 or more",
+    );
+    check_ranking(
+        "kind = \"greedy\"",
+        "kind = \"threshold\"",
+        "b.toml:15:8: policy.kind: \"threshold\" answers yes or no, but the decision is to rank; write \
+         \"epsilon_greedy\" or \"greedy\"",
+    );
+    check_ranking(
+        "aggregation = \"any\"",
+        "type = \"category\"\naggregation = \"last\"",
+        "b.toml:12:8: outcome.type: \"category\" says which action was right, so it needs decision.kind = \
+         \"choose\"; write \"yes_no\" or \"number\"",
+    );
+    check_ranking(
+        "kind = \"rank\"\nat_most = 3",
+        "kind = \"yes_no\"\ndefault = true",
+        "b.toml:8:1: candidates: candidates are put in order, which only decision.kind = \"rank\" does; remove \
+         this section, or write that kind",
+    );
+    let unseen = "a ranking tells candidates apart by what a model sees of each; write at least one field, such as price = \
+                  \"number\"";
+    check_ranking(
+        "[candidates]\nprice = \"number\"\n",
+        "",
+        &format!("b.toml:1:1: candidates: {unseen}"),
+    );
+    check_ranking(
+        "price = \"number\"",
+        "price = { type = \"number\", feature = false }",
+        &format!("b.toml:8:1: candidates: {unseen}"),
+    );
+    check_ranking(
+        "price = \"number\"",
+        "age = \"number\"",
+        "b.toml:9:7: candidates.age: context.age has this name already; a feature's name is its own, so rename one",
+    );
+    check_ranking(
+        "price = \"number\"",
+        "action = \"category\"",
+        "b.toml:9:10: candidates.action: the name \"action\" is reserved for the action that is scored; write \
+         another name",
+    );
+    check_ranking(
+        "[outcome]",
+        "[features.items]\nentity = \"unit\"\ncolumns = { price = \"number\" }\n[outcome]",
+        "b.toml:12:21: features.items.columns.price: candidates.price has this name already; a feature's name is \
+         its own, so rename one",
+    );
+}

@@ -172,6 +172,7 @@ impl DecisionPlan {
             decision_id: Some(decision.decision_id.clone()),
             strategy: None,
             unit: None,
+            candidate: None,
             event: mapping.event.clone(),
             value,
             event_time,
@@ -227,6 +228,14 @@ fn misfits(file: &str, mapping: &DecisionMapping, blueprint: &Blueprint) -> Vec<
         (DecisionKind::Number { .. }, ChoiceForm::Action(_)) => problems.push(mapping.places.choice.problem(
             file,
             format!("strategy `{strategy}` decides a number; write value = \"column\" in place of action"),
+        )),
+        // The candidates of a ranking have no place in a row of plain columns.
+        (DecisionKind::Rank { .. }, _) => problems.push(mapping.places.choice.problem(
+            file,
+            format!(
+                "strategy `{strategy}` ranks candidates, and rankings that were made elsewhere cannot be imported in this version; \
+                 import decisions of strategies that choose or estimate"
+            ),
         )),
         (DecisionKind::YesNo { .. } | DecisionKind::Choose { .. }, ChoiceForm::Value(_)) => {
             problems.push(mapping.places.choice.problem(

@@ -22,7 +22,9 @@ pub(crate) fn calibration(blueprint: &Blueprint, raw: &[f64], labels: &[f64]) ->
     let helps = fit(&raw[..half], &labels[..half]).is_some_and(|fitted| {
         let mapped: Vec<f64> = raw[half..].iter().map(|raw| calibrated(&fitted, *raw)).collect();
         let plain = losses(&target, &raw[half..], &labels[half..]);
-        let gain = Gain::over(&plain, &losses(&target, &mapped, &labels[half..]));
+        // Only yes/no decisions get here, so that each row is a decision.
+        let decisions: Vec<usize> = (half..raw.len()).collect();
+        let gain = Gain::over(&plain, &losses(&target, &mapped, &labels[half..]), &decisions);
         gain.is_some_and(|gain| gain.mean > gain.standard_error)
     });
     let fitted = if helps { fit(raw, labels) } else { None };

@@ -147,8 +147,9 @@ fn winner_of(
         &score(loaded(&bundle)?, layout, &data.rows, data.validation())?,
         labels,
     );
+    let decisions = &data.rows.decisions()[data.validation()];
     let facts = Facts {
-        over_constant: Gain::over(&constant_losses, &raw_losses),
+        over_constant: Gain::over(&constant_losses, &raw_losses, decisions),
         over_live: over_live(work, layout, target, &served_losses),
     };
     Ok(Some(Winner {
@@ -180,8 +181,9 @@ fn over_live(
     let live = work.live?;
     match live_scores(work, live, layout) {
         Ok(scores) => {
+            let decisions = &work.data.rows.decisions()[work.data.validation()];
             let live_losses = losses(target, &scores, &work.data.labels[work.data.validation()]);
-            Some((live.version, Gain::over(&live_losses, served_losses)?))
+            Some((live.version, Gain::over(&live_losses, served_losses, decisions)?))
         }
         Err(error) => {
             tracing::warn!(

@@ -10,7 +10,6 @@
 //! models on the same rows.
 
 use lakeloop_domain::LearningTarget;
-use lakeloop_stats::Moments;
 
 /// Probabilities are kept 2⁻⁵² from 0, so that one certain error costs much (36) but not everything.
 const LEAST_PROBABILITY: f64 = f64::EPSILON;
@@ -82,24 +81,42 @@ pub(crate) fn constant_scores(target: &LearningTarget, fitted_on: &[f64], n_rows
 pub struct Gain {
     /// The mean of (the other's loss − this one's loss) over rows; above 0: this one is better.
     pub mean: f64,
-    /// The standard error of that mean.
+    /// The standard error of that mean, which takes decisions for independent of each other, but not the candidates of one.
     pub standard_error: f64,
     /// Rows compared.
     pub n_rows: usize,
+    /// Decisions that they stem from.
+    pub n_decisions: usize,
 }
 
 impl Gain {
-    /// Compares losses row by row; `None` with fewer than two rows, where the noise is unknown, and for losses that are
-    /// not finite.
-    pub fn over(other: &[f64], this: &[f64]) -> Option<Self> {
-        let mut gains = Moments::default();
-        for (other, this) in other.iter().zip(this) {
-            gains.push(other - this);
+    /// Compares losses row by row; `None` with fewer than two decisions, where the noise is unknown, and for losses that are
+    /// not finite. `decisions` says for each row which decision it stems from; rows of one decision follow each other.
+    ///
+    /// The candidates of one ranking share their user and their moment, so their gains go up and down together. The
+    /// standard error is therefore the cluster-robust one of a mean (Liang and Zeger 1986, with the factor C / (C − 1) for
+    /// C clusters): with residuals summed over each decision, √(C / (C − 1) · Σ (Σ residuals)²) / n. With one row a
+    /// decision it is that of independent rows.
+    pub fn over(other: &[f64], this: &[f64], decisions: &[usize]) -> Option<Self> {
+        let gains: Vec<f64> = other.iter().zip(this).map(|(other, this)| other - this).collect();
+        let n_rows = gains.len();
+        let mean = gains.iter().sum::<f64>() / n_rows as f64;
+        let (mut n_decisions, mut squares) = (0_usize, 0.0);
+        let mut rest = gains.as_slice();
+        for rows in decisions.get(..n_rows)?.chunk_by(|a, b| a == b) {
+            let (own, after) = rest.split_at(rows.len());
+            let residual: f64 = own.iter().map(|gain| gain - mean).sum();
+            squares += residual * residual;
+            n_decisions += 1;
+            rest = after;
         }
-        Some(Self {
-            mean: gains.mean()?,
-            standard_error: gains.standard_error()?,
-            n_rows: other.len().min(this.len()),
+        let correction = n_decisions as f64 / (n_decisions as f64 - 1.0);
+        let standard_error = (correction * squares).sqrt() / n_rows as f64;
+        (n_decisions >= 2 && standard_error.is_finite()).then_some(Self {
+            mean,
+            standard_error,
+            n_rows,
+            n_decisions,
         })
     }
 }
@@ -146,10 +163,23 @@ mod tests {
 
     #[test]
     fn a_gain_has_the_standard_error_of_a_paired_difference() {
-        let gain = Gain::over(&[1.0, 2.0, 3.0, 4.0], &[0.5, 1.5, 2.0, 5.0]).unwrap();
+        let gain = Gain::over(&[1.0, 2.0, 3.0, 4.0], &[0.5, 1.5, 2.0, 5.0], &[0, 1, 2, 3]).unwrap();
         // Differences 0.5, 0.5, 1, −1: mean 0.25, sample variance 2.25 / 3.
         close(gain.mean, 0.25);
         close(gain.standard_error, (0.75f64 / 4.0).sqrt());
-        assert_eq!(Gain::over(&[1.0], &[1.0]), None);
+        assert_eq!(Gain::over(&[1.0], &[1.0], &[0]), None);
+        assert_eq!(Gain::over(&[1.0, f64::INFINITY], &[1.0, 1.0], &[0, 1]), None);
+    }
+
+    #[test]
+    fn candidates_of_one_decision_are_not_taken_for_independent() {
+        // Gains 1, 1, −1, −1 of two decisions: mean 0, residuals of each decision add up to 2 and −2.
+        let gain = Gain::over(&[2.0, 2.0, 1.0, 1.0], &[1.0, 1.0, 2.0, 2.0], &[7, 7, 8, 8]).unwrap();
+        close(gain.mean, 0.0);
+        close(gain.standard_error, (2.0f64 * 8.0).sqrt() / 4.0);
+        assert_eq!((gain.n_rows, gain.n_decisions), (4, 2));
+        let apart = Gain::over(&[2.0, 2.0, 1.0, 1.0], &[1.0, 1.0, 2.0, 2.0], &[0, 1, 2, 3]).unwrap();
+        assert!(apart.standard_error < gain.standard_error);
+        assert_eq!(Gain::over(&[2.0, 2.0], &[1.0, 1.5], &[3, 3]), None, "one decision");
     }
 }

@@ -28,7 +28,7 @@ const STANDARD_ERRORS_OVER_CONSTANT: f64 = 2.5;
 /// keeping the live one costs nothing, and the new one alone was picked on these very rows.
 const STANDARD_ERRORS_UNDER_LIVE: f64 = 1.0;
 
-/// With fewer validation rows a mean is too far from normal for its standard error to say much.
+/// With fewer validation rows, the candidates of one decision counted as one, a mean is too far from normal for its standard error to say much.
 const MIN_VALIDATION_ROWS: usize = 30;
 
 /// What a verdict rests on.
@@ -58,10 +58,13 @@ pub enum Verdict {
 
 /// Judges by the facts alone.
 pub fn judge(facts: &Facts) -> Verdict {
-    let Some(gain) = facts.over_constant.filter(|gain| gain.n_rows >= MIN_VALIDATION_ROWS) else {
-        let n_rows = facts.over_constant.map_or(0, |gain| gain.n_rows);
+    let Some(gain) = facts
+        .over_constant
+        .filter(|gain| gain.n_decisions >= MIN_VALIDATION_ROWS)
+    else {
+        let n_decisions = facts.over_constant.map_or(0, |gain| gain.n_decisions);
         return Verdict::Stay {
-            reason: format!("{n_rows} validation rows say too little; at least {MIN_VALIDATION_ROWS} are needed"),
+            reason: format!("{n_decisions} validation rows say too little; at least {MIN_VALIDATION_ROWS} are needed"),
         };
     };
     // Written so that a gain that is no number never passes.
@@ -132,6 +135,7 @@ mod tests {
             mean,
             standard_error,
             n_rows,
+            n_decisions: n_rows,
         }
     }
 

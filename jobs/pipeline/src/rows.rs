@@ -14,9 +14,12 @@ use arrow::error::ArrowError;
 use lakeloop_domain::{Blueprint, FeatureType, FeatureValue, Features, Micros, NamedValue};
 use lakeloop_sql::training_rows_schema;
 
-/// The rows, in ascending order of (event_time, decision_id).
+/// The rows, in ascending order of (event_time, decision_id); those of one decision that ranked, its candidates, follow each
+/// other.
 pub(crate) struct TrainingRows {
     batch: RecordBatch,
+    /// For each row the number of decisions before its own.
+    decisions: Vec<usize>,
     event_times: TimestampMicrosecondArray,
     actions: StringArray,
     labels: Float64Array,
@@ -31,7 +34,7 @@ pub(crate) struct FeatureLayout {
 }
 
 impl FeatureLayout {
-    /// The layout of a blueprint's features: context first, then each view's columns.
+    /// The layout of a blueprint's features: context first, then each view's columns, then a candidate's.
     pub fn new(blueprint: &Blueprint) -> Self {
         let template: Features = blueprint
             .model_features()
@@ -68,7 +71,14 @@ impl TrainingRows {
             let absent = || ArrowError::SchemaError(format!("the training query has no column `{name}`"));
             batch.column_by_name(name).ok_or_else(absent)
         };
+        let ids = column("decision_id")?.as_string::<i32>();
+        let mut decisions = Vec::with_capacity(ids.len());
+        for row_idx in 0..ids.len() {
+            let is_new = row_idx > 0 && ids.value(row_idx) != ids.value(row_idx - 1);
+            decisions.push(decisions.last().copied().unwrap_or(0) + usize::from(is_new));
+        }
         Ok(Self {
+            decisions,
             event_times: column("event_time")?.as_primitive::<TimestampMicrosecondType>().clone(),
             actions: column("action")?.as_string::<i32>().clone(),
             labels: column("label")?.as_primitive::<Float64Type>().clone(),
@@ -88,12 +98,22 @@ impl TrainingRows {
         self.batch.num_rows()
     }
 
+    /// The number of decisions that the rows stem from.
+    pub fn n_decisions(&self) -> usize {
+        self.decisions.last().map_or(0, |last| last + 1)
+    }
+
+    /// For each row which decision it stems from, as a number that only grows.
+    pub fn decisions(&self) -> &[usize] {
+        &self.decisions
+    }
+
     /// When each decision was made, in ascending order.
     pub fn event_times(&self) -> &[Micros] {
         self.event_times.values()
     }
 
-    /// The action that was taken; `None` for numbers.
+    /// The action that was taken; `None` for numbers and rankings.
     pub fn action(&self, row_idx: usize) -> Option<&str> {
         self.actions.is_valid(row_idx).then(|| self.actions.value(row_idx))
     }

@@ -118,6 +118,7 @@ pub(crate) fn training_rows(
                 event_time: idx as i64,
                 split: Split::Train,
                 action: row.action,
+                candidate: None,
                 propensity: 1.0,
                 label: Some(row.label),
                 label_category: None,

@@ -105,7 +105,7 @@ pub(crate) async fn build(
 
 /// The split and the labels of rows that can be fitted on; `None` when they cannot.
 fn usable(blueprint: &Blueprint, rows: &TrainingRows) -> Result<Option<(TimeSplit, Vec<f64>)>, PipelineError> {
-    if (rows.len() as u64) < blueprint.schedule.minimum_rows.max(1) {
+    if (rows.n_decisions() as u64) < blueprint.schedule.minimum_rows.max(1) {
         return Ok(None);
     }
     let labels = labels(blueprint, rows)?;
@@ -116,16 +116,16 @@ fn usable(blueprint: &Blueprint, rows: &TrainingRows) -> Result<Option<(TimeSpli
 
 /// One sentence about why rows cannot be fitted on.
 fn what_is_missing(blueprint: &Blueprint, rows: &TrainingRows) -> Result<String, PipelineError> {
-    let (n_rows, minimum) = (rows.len() as u64, blueprint.schedule.minimum_rows.max(1));
-    if n_rows < minimum {
+    let (n_decisions, minimum) = (rows.n_decisions() as u64, blueprint.schedule.minimum_rows.max(1));
+    if n_decisions < minimum {
         return Ok(format!(
-            "{n_rows} decisions have a closed window and a label, the blueprint asks for {minimum}: {} more are needed",
-            minimum - n_rows
+            "{n_decisions} decisions have a closed window and a label, the blueprint asks for {minimum}: {} more are needed",
+            minimum - n_decisions
         ));
     }
     let Some(split) = split(rows.event_times(), blueprint.outcome.window_us) else {
         return Ok(format!(
-            "all {n_rows} labelled decisions were made at one time, so none can be set aside to validate on"
+            "all {n_decisions} labelled decisions were made at one time, so none can be set aside to validate on"
         ));
     };
     let label = labels(blueprint, rows)?.first().copied().unwrap_or_default();

@@ -81,6 +81,7 @@ async fn decide_some(home: &Home, applied: &AppliedBlueprint, prefix: &str, at: 
                 received_at: at + idx as i64,
                 features: features.clone(),
                 feature_versions: Vec::new(),
+                candidates: Vec::new(),
             };
             record(&bundle, asked, &decision)
         })

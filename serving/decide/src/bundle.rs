@@ -20,6 +20,8 @@ pub struct Bundle {
     model: Option<Model>,
     /// Where the value of each of the model's columns stands in served order; empty without a model.
     positions: Vec<Option<usize>>,
+    /// Where it stands among the values of a candidate.
+    candidate_positions: Vec<Option<usize>>,
     salt: String,
     options: Options,
 }
@@ -27,14 +29,23 @@ pub struct Bundle {
 /// What can be chosen, with the default.
 #[derive(Debug)]
 pub(crate) enum Options {
-    /// Actions in declared order; for each its code in the model's column `action`, where there is one.
-    Actions {
-        names: Vec<String>,
-        codes: Vec<f32>,
-        default_idx: usize,
-    },
+    /// One of some actions.
+    Actions(Actions),
     /// A number.
     Number { default: f64 },
+    /// An order of the candidates that come with a request; at most so many positions of it.
+    Candidates { at_most: usize },
+}
+
+/// The actions that can be chosen.
+#[derive(Debug)]
+pub(crate) struct Actions {
+    /// Their names, in declared order.
+    pub names: Vec<String>,
+    /// For each its code in the model's column `action`, where there is one.
+    pub codes: Vec<f32>,
+    /// Which is the default.
+    pub default_idx: usize,
 }
 
 /// Why a blueprint and a model cannot decide together. The strategy stays as it was.
@@ -143,16 +154,22 @@ impl Bundle {
             });
         }
         let mut positions = Vec::new();
+        let mut candidate_positions = Vec::new();
         let model = match model {
             None => None,
             Some(mut model) => {
                 check_model(blueprint, &model)?;
                 let order = || served(blueprint).map(|(name, _)| name);
+                let candidate_order = || blueprint.candidates.iter().map(|field| &field.name);
                 model.encoder_mut().expect_order(order());
+                model.encoder_mut().expect_candidates(candidate_order());
                 options.learn_codes(&model);
-                let columns = model.encoder().columns();
-                positions = columns
-                    .map(|(column, _)| order().position(|name| **name == *column))
+                let columns = || model.encoder().columns().map(|(column, _)| column);
+                positions = columns()
+                    .map(|column| order().position(|name| **name == *column))
+                    .collect();
+                candidate_positions = columns()
+                    .map(|column| candidate_order().position(|name| **name == *column))
                     .collect();
                 Some(model)
             }
@@ -162,6 +179,7 @@ impl Bundle {
             applied,
             model,
             positions,
+            candidate_positions,
             salt,
             options,
         })
@@ -192,22 +210,27 @@ impl Bundle {
         &self.salt
     }
 
-    /// The actions that can be chosen, in declared order; empty for numbers.
+    /// The actions that can be chosen, in declared order; empty for numbers and rankings.
     pub fn actions(&self) -> &[String] {
         match &self.options {
-            Options::Actions { names, .. } => names,
-            Options::Number { .. } => &[],
+            Options::Actions(actions) => &actions.names,
+            Options::Number { .. } | Options::Candidates { .. } => &[],
         }
     }
 
     /// The features in the order in which [`decide_served`](crate::decide_served) takes their values: the context with
-    /// its fields that are no features, then the columns of each view.
+    /// its fields that are no features, then the columns of each view. Those of candidates are not among them: they stand in
+    /// the order of the blueprint's candidates.
     pub fn served(&self) -> impl Iterator<Item = (&Arc<str>, FeatureType)> {
         served(self.blueprint())
     }
 
     pub(crate) fn positions(&self) -> &[Option<usize>] {
         &self.positions
+    }
+
+    pub(crate) fn candidate_positions(&self) -> &[Option<usize>] {
+        &self.candidate_positions
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -229,22 +252,27 @@ impl Options {
                 Err(refused(default.to_string(), "a finite number".into()))
             };
         }
+        if let DecisionKind::Rank { at_most } = blueprint.decision {
+            let at_most = at_most.map_or(usize::MAX, |at_most| at_most as usize);
+            return Ok(Self::Candidates { at_most });
+        }
         let names = blueprint.actions();
         let default = blueprint.default_action().unwrap_or_default();
         match names.iter().position(|name| name == default) {
-            Some(default_idx) => Ok(Self::Actions {
+            Some(default_idx) => Ok(Self::Actions(Actions {
                 names,
                 codes: Vec::new(),
                 default_idx,
-            }),
+            })),
             None => Err(refused(default.into(), format!("one of {}", names.join(", ")))),
         }
     }
 
     /// Looks the actions' codes up once, for models that score each action.
     fn learn_codes(&mut self, model: &Model) {
-        if let Self::Actions { names, codes, .. } = self {
-            *codes = names.iter().map(|name| model.encoder().action_code(name)).collect();
+        if let Self::Actions(actions) = self {
+            let names = actions.names.iter();
+            actions.codes = names.map(|name| model.encoder().action_code(name)).collect();
         }
     }
 }
@@ -260,18 +288,20 @@ fn check_policy(blueprint: &Blueprint) -> Result<(), BundleError> {
     let is_number = matches!(blueprint.decision, DecisionKind::Number { .. });
     let is_yes_no = matches!(blueprint.decision, DecisionKind::YesNo { .. });
     let target = blueprint.learning_target();
+    let is_class = matches!(target, LearningTarget::MultiClass { .. });
     let (fits, expected) = match blueprint.policy {
         Policy::Threshold { at } => (
             is_yes_no && target == LearningTarget::Binary && (0.0..=1.0).contains(&at),
             "a yes/no decision with a yes/no outcome and a threshold between 0 and 1",
         ),
         Policy::Greedy => (
-            !is_number || !matches!(target, LearningTarget::MultiClass { .. }),
-            "an outcome that is a number or yes/no for decisions that are numbers",
+            !is_class || !(is_number || blueprint.ranks()),
+            "an outcome that is a number or yes/no for decisions that are numbers or rankings",
         ),
         Policy::EpsilonGreedy { epsilon } => (
-            !is_number && (0.0..=1.0).contains(&epsilon),
-            "actions to explore and an epsilon between 0 and 1",
+            !(is_number || is_class && blueprint.ranks()) && (0.0..=1.0).contains(&epsilon),
+            "actions or candidates to explore, an epsilon between 0 and 1, and for rankings an outcome that is a number or \
+             yes/no",
         ),
     };
     if fits {

@@ -1,4 +1,4 @@
-//! Owns the decision: features and a decision id in, an action or a number with its propensity out.
+//! Owns the decision: features, candidates and a decision id in, an action, a number or a ranking with its propensity out.
 //!
 //! ```text
 //! features ─► encode ─► score ─► best ─► explore? ─► decision
@@ -6,36 +6,47 @@
 //!                └ no model ─► the default ─► explore?
 //! ```
 //!
+//! For rankings the best is the order of the candidates by score, and the default is the order of the request.
+//!
 //! Pure: the same bundle, features and decision id give the same decision, bit for bit, on the same machine. It never
 //! fails, locks, logs or reads a clock, and with a used [`Scratch`] it allocates nothing. Across machines the scores
 //! are equal as far as the C library's `exp` and `ln` are.
 
-use lakeloop_domain::{Choice, DecisionReason, NamedValue, ValueRef};
+use lakeloop_domain::{Candidate, Choice, DecisionReason, NamedValue, Position, Ranking, ValueRef};
 
-use crate::bundle::{Bundle, Options};
+use crate::bundle::{Actions, Bundle, Options};
 use crate::draw::draw;
 use crate::encode::Encoder;
 use crate::model::{Model, ScoreError, Scratch};
 use crate::policy::{self, Pick};
+use crate::rank::{Rows, in_order};
 
 /// What was chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Chosen {
+pub enum Chosen<'s> {
     /// The action at this position of [`Bundle::actions`].
     Action(usize),
     /// This number.
     Number(f64),
+    /// These candidates, in this order.
+    Ranking {
+        /// For each position returned, which of the candidates offered stands there.
+        order: &'s [u32],
+        /// For each position returned, the probability that this candidate stands there, in (0, 1].
+        propensities: &'s [f64],
+    },
 }
 
 /// A decision with all that its record needs besides the request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision<'s> {
     /// What was chosen.
-    pub chosen: Chosen,
-    /// One score for each action in declared order, or a single one for thresholds and numbers; empty when no model
-    /// scored.
+    pub chosen: Chosen<'s>,
+    /// One score for each action in declared order or each candidate in the request's, or a single one for thresholds
+    /// and numbers; empty when no model scored.
     pub scores: &'s [f64],
-    /// The probability with which the policy chose it given the features, in (0, 1].
+    /// The probability with which the policy chose it given the features, in (0, 1]; of a ranking, that of the whole
+    /// order.
     pub propensity: f64,
     /// Why.
     pub reason: DecisionReason,
@@ -43,7 +54,7 @@ pub struct Decision<'s> {
     pub failure: Option<ScoreError>,
 }
 
-/// Decides.
+/// Decides without candidates: for every strategy that does not rank; one that does gets an empty ranking.
 ///
 /// - No model is live: the default with propensity 1 and reason `NoModel`. ε-greedy explores all the same, with the
 ///   default as its best action.
@@ -82,105 +93,122 @@ fn decide_by<'s>(
     scratch: &'s mut Scratch,
     fill: impl FnOnce(&Encoder, &mut [f32]),
 ) -> Decision<'s> {
-    let Some(model) = bundle.model() else {
-        return without_model(bundle, decision_id);
-    };
-    match score(bundle, model, scratch, fill) {
-        Ok(scores) => by_scores(bundle, scores, decision_id),
-        Err(failure) => fallback(bundle, failure),
+    match bundle.options() {
+        Options::Number { default } => number(bundle, *default, scratch, fill),
+        Options::Actions(actions) => action(bundle, actions, decision_id, scratch, fill),
+        Options::Candidates { at_most } => in_order(bundle, *at_most, Rows::none(fill), decision_id, scratch),
     }
 }
 
 impl Decision<'_> {
-    /// The word of the chosen action; `None` for numbers.
+    /// The word of the chosen action; `None` for numbers and rankings.
     pub fn action<'b>(&self, bundle: &'b Bundle) -> Option<&'b str> {
         match self.chosen {
             Chosen::Action(action_idx) => bundle.actions().get(action_idx).map(String::as_str),
-            Chosen::Number(_) => None,
+            Chosen::Number(_) | Chosen::Ranking { .. } => None,
         }
     }
 
-    /// The choice as records keep it.
-    pub fn choice(&self, bundle: &Bundle) -> Choice {
+    /// The choice as records keep it. `candidates` are those that were offered; none for strategies that do not rank.
+    pub fn choice(&self, bundle: &Bundle, candidates: Vec<Candidate>) -> Choice {
         match self.chosen {
             Chosen::Action(action_idx) => Choice::Action(bundle.actions()[action_idx].clone()),
             Chosen::Number(number) => Choice::Number(number),
+            Chosen::Ranking { order, propensities } => {
+                let positions = order.iter().zip(propensities).map(|(idx, propensity)| Position {
+                    candidate: candidates[*idx as usize].id.clone(),
+                    propensity: *propensity,
+                });
+                let positions = positions.collect();
+                Choice::Ranking(Ranking { candidates, positions })
+            }
         }
+    }
+}
+
+fn number<'s>(
+    bundle: &Bundle,
+    default: f64,
+    scratch: &'s mut Scratch,
+    fill: impl FnOnce(&Encoder, &mut [f32]),
+) -> Decision<'s> {
+    let Some(model) = bundle.model() else {
+        return certain(Chosen::Number(default), DecisionReason::NoModel);
+    };
+    match score_one(model, scratch, fill) {
+        Ok(scores) => Decision {
+            scores,
+            ..certain(Chosen::Number(scores[0]), DecisionReason::Exploit)
+        },
+        Err(failure) => fallback(Chosen::Number(default), failure),
+    }
+}
+
+fn action<'s>(
+    bundle: &Bundle,
+    actions: &Actions,
+    decision_id: &str,
+    scratch: &'s mut Scratch,
+    fill: impl FnOnce(&Encoder, &mut [f32]),
+) -> Decision<'s> {
+    let policy = &bundle.blueprint().policy;
+    let draw = |counter| draw(bundle.salt(), decision_id, counter);
+    let choose = |best_idx| policy::choose(policy, best_idx, actions.names.len(), draw);
+    let Some(model) = bundle.model() else {
+        return picked(choose(actions.default_idx), DecisionReason::NoModel);
+    };
+    match score(actions, model, scratch, fill) {
+        Ok(scores) => Decision {
+            scores,
+            ..picked(choose(policy::best(policy, scores)), DecisionReason::Exploit)
+        },
+        Err(failure) => fallback(Chosen::Action(actions.default_idx), failure),
     }
 }
 
 /// Scores one row, or one row for each action where the action is a feature: the features are encoded once.
 fn score<'s>(
-    bundle: &Bundle,
+    actions: &Actions,
     model: &Model,
     scratch: &'s mut Scratch,
     fill: impl FnOnce(&Encoder, &mut [f32]),
 ) -> Result<&'s [f64], ScoreError> {
     let encoder = model.encoder();
     let width = encoder.n_columns();
-    match (encoder.action_idx(), bundle.options()) {
-        (Some(column_idx), Options::Actions { codes, .. }) => {
-            scratch.rows.resize(codes.len() * width, f32::NAN);
-            fill(encoder, &mut scratch.rows[..width]);
-            for (action_idx, code) in codes.iter().enumerate() {
-                let start = action_idx * width;
-                scratch.rows.copy_within(..width, start);
-                scratch.rows[start + column_idx] = *code;
-            }
-        }
-        _ => {
-            scratch.rows.resize(width, f32::NAN);
-            fill(encoder, &mut scratch.rows);
-        }
+    let Some(column_idx) = encoder.action_idx() else {
+        return score_one(model, scratch, fill);
+    };
+    scratch.rows.resize(actions.codes.len() * width, f32::NAN);
+    fill(encoder, &mut scratch.rows[..width]);
+    for (action_idx, code) in actions.codes.iter().enumerate() {
+        let start = action_idx * width;
+        scratch.rows.copy_within(..width, start);
+        scratch.rows[start + column_idx] = *code;
     }
     model.score_scratch(scratch)
 }
 
-fn by_scores<'s>(bundle: &Bundle, scores: &'s [f64], decision_id: &str) -> Decision<'s> {
-    match bundle.options() {
-        Options::Number { .. } => Decision {
-            chosen: Chosen::Number(scores[0]),
-            scores,
-            propensity: 1.0,
-            reason: DecisionReason::Exploit,
-            failure: None,
-        },
-        Options::Actions { names, .. } => {
-            let policy = &bundle.blueprint().policy;
-            let best_idx = policy::best(policy, scores);
-            let pick = choose(bundle, best_idx, names.len(), decision_id);
-            Decision {
-                scores,
-                ..picked(pick, DecisionReason::Exploit)
-            }
-        }
-    }
+fn score_one<'s>(
+    model: &Model,
+    scratch: &'s mut Scratch,
+    fill: impl FnOnce(&Encoder, &mut [f32]),
+) -> Result<&'s [f64], ScoreError> {
+    let encoder = model.encoder();
+    scratch.rows.resize(encoder.n_columns(), f32::NAN);
+    fill(encoder, &mut scratch.rows);
+    model.score_scratch(scratch)
 }
 
 #[cold]
-fn without_model(bundle: &Bundle, decision_id: &str) -> Decision<'static> {
-    match bundle.options() {
-        Options::Number { .. } => certain_default(bundle, DecisionReason::NoModel),
-        Options::Actions { names, default_idx, .. } => picked(
-            choose(bundle, *default_idx, names.len(), decision_id),
-            DecisionReason::NoModel,
-        ),
-    }
-}
-
-#[cold]
-fn fallback(bundle: &Bundle, failure: ScoreError) -> Decision<'static> {
+fn fallback(default: Chosen<'static>, failure: ScoreError) -> Decision<'static> {
     Decision {
         failure: Some(failure),
-        ..certain_default(bundle, DecisionReason::Fallback)
+        ..certain(default, DecisionReason::Fallback)
     }
 }
 
-fn certain_default(bundle: &Bundle, reason: DecisionReason) -> Decision<'static> {
-    let chosen = match bundle.options() {
-        Options::Number { default } => Chosen::Number(*default),
-        Options::Actions { default_idx, .. } => Chosen::Action(*default_idx),
-    };
+/// A decision that nothing else could have come of, without scores.
+fn certain(chosen: Chosen<'static>, reason: DecisionReason) -> Decision<'static> {
     Decision {
         chosen,
         scores: &[],
@@ -188,11 +216,6 @@ fn certain_default(bundle: &Bundle, reason: DecisionReason) -> Decision<'static>
         reason,
         failure: None,
     }
-}
-
-fn choose(bundle: &Bundle, best_idx: usize, n_actions: usize, decision_id: &str) -> Pick {
-    let draw = |counter| draw(bundle.salt(), decision_id, counter);
-    policy::choose(&bundle.blueprint().policy, best_idx, n_actions, draw)
 }
 
 /// The decision for what a policy chose, without scores; `otherwise` is the reason where it did not explore.

@@ -91,6 +91,8 @@ struct Column {
     codes: HashMap<String, f32>,
     /// Where the feature stands when features come in the expected order. Only a shortcut: the name decides.
     usual_idx: usize,
+    /// True when the feature is one of the candidate that is scored.
+    is_of_candidate: bool,
 }
 
 impl Encoder {
@@ -185,9 +187,7 @@ impl Encoder {
     /// Writes the row without its action, which stays missing. `out` has the right width.
     pub(crate) fn fill(&self, features: &[NamedValue], out: &mut [f32]) {
         for (column, slot) in self.columns.iter().zip(out.iter_mut()) {
-            *slot = column
-                .feature(features)
-                .map_or(f32::NAN, |feature| column.encode(ValueRef::from(&feature.value)));
+            *slot = column.value_in(features);
         }
         if let Some(column_idx) = self.action_idx {
             out[column_idx] = f32::NAN;
@@ -204,12 +204,49 @@ impl Encoder {
         }
     }
 
+    /// Writes what all candidates of a decision share; their own columns are missing.
+    pub(crate) fn fill_shared(&self, features: &[NamedValue], out: &mut [f32]) {
+        for (column, slot) in self.columns.iter().zip(out.iter_mut()) {
+            *slot = match column.is_of_candidate {
+                true => f32::NAN,
+                false => column.value_in(features),
+            };
+        }
+    }
+
+    /// Writes a candidate's columns into a row that holds the others, which stay as they are.
+    pub(crate) fn fill_candidate(&self, features: &[NamedValue], out: &mut [f32]) {
+        let columns = self.columns.iter().zip(out.iter_mut());
+        for (column, slot) in columns.filter(|(column, _)| column.is_of_candidate) {
+            *slot = column.value_in(features);
+        }
+    }
+
+    /// The same from values that stand in a known order, as for [`fill_at`](Self::fill_at); `None` leaves a column as it is.
+    pub(crate) fn fill_candidate_at(&self, positions: &[Option<usize>], values: &[ValueRef<'_>], out: &mut [f32]) {
+        for ((column, position), slot) in self.columns.iter().zip(positions).zip(out.iter_mut()) {
+            if let Some(value) = position.and_then(|idx| values.get(idx)) {
+                *slot = column.encode(*value);
+            }
+        }
+    }
+
+    /// Tells which features come with each candidate, and in which order they usually do.
+    pub(crate) fn expect_candidates<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>) {
+        self.expect(names, true);
+    }
+
     /// Tells where features usually stand, so that finding one takes a comparison of pointers instead of a search.
     pub(crate) fn expect_order<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>) {
+        self.expect(names, false);
+    }
+
+    fn expect<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>, is_of_candidate: bool) {
         for (feature_idx, name) in names.enumerate() {
             if let Some(column) = self.columns.iter_mut().find(|column| column.name == *name) {
                 column.name = Arc::clone(name);
                 column.usual_idx = feature_idx;
+                column.is_of_candidate = is_of_candidate;
             }
         }
     }
@@ -248,6 +285,7 @@ impl Column {
             feature_type,
             codes,
             usual_idx: column_idx,
+            is_of_candidate: false,
         })
     }
 
@@ -256,6 +294,11 @@ impl Column {
             Some(feature) if Arc::ptr_eq(&feature.name, &self.name) || feature.name == self.name => Some(feature),
             _ => features.iter().find(|feature| feature.name == self.name),
         }
+    }
+
+    fn value_in(&self, features: &[NamedValue]) -> f32 {
+        self.feature(features)
+            .map_or(f32::NAN, |feature| self.encode(ValueRef::from(&feature.value)))
     }
 
     fn encode(&self, value: ValueRef<'_>) -> f32 {

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`Bundle`] is everything that one strategy decides by, checked once and immutable.
-//! - [`decide()`] is pure and allocates nothing; its story stands in `decide.rs`.
+//! - [`decide()`], and [`rank()`] for candidates, are pure and allocate nothing; their story stands in `decide.rs`.
 //! - [`encode`] is the one encoding that serving and training share.
 //! - [`policy`] gives the probability of every choice, [`draw()`] the randomness that anyone can make again.
 //!
@@ -16,6 +16,7 @@
 
 mod bundle;
 mod decide;
+mod rank;
 mod record;
 mod replay;
 
@@ -26,10 +27,12 @@ pub mod encode;
 pub mod policy;
 
 mod draw;
+mod ranking;
 
 pub use bundle::{Bundle, BundleError};
 pub use decide::{Chosen, Decision, decide, decide_served};
 pub use draw::draw;
 pub use model::{Model, ModelLoadError, ModelParts, ModelProblem, ScoreError, Scratch};
+pub use rank::{Offered, OfferedValues, rank, rank_served};
 pub use record::{Asked, record};
 pub use replay::{Replay, replay};

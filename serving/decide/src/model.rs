@@ -14,6 +14,7 @@ use lakeloop_trees::{Ensemble, Link, ModelError, ShapeError};
 
 use crate::calibrate::calibrated;
 use crate::encode::{ACTION_COLUMN, Encoder, EncodingError};
+use crate::ranking::OrderScratch;
 
 /// What a model is made of, for those that are not in the registry yet.
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +139,8 @@ pub enum ScoreError {
 pub struct Scratch {
     pub(crate) rows: Vec<f32>,
     predictions: Vec<f32>,
-    scores: Vec<f64>,
+    pub(crate) scores: Vec<f64>,
+    pub(crate) order: OrderScratch,
 }
 
 impl Scratch {

@@ -35,10 +35,7 @@ pub fn best(policy: &Policy, scores: &[f64]) -> usize {
 /// ε-greedy: draw 0 below ε explores; then action ⌊draw 1 · n⌋ is taken. With draws that are multiples of 2⁻⁵³ no
 /// action's probability is off by more than 2⁻⁵³.
 pub fn choose(policy: &Policy, best_idx: usize, n_actions: usize, draw: impl Fn(u32) -> f64) -> Pick {
-    let explored = match policy {
-        Policy::Threshold { .. } | Policy::Greedy => false,
-        Policy::EpsilonGreedy { epsilon } => draw(EXPLORE_DRAW) < *epsilon,
-    };
+    let explored = explores(policy, &draw);
     let action_idx = if explored {
         // Rounding cannot lift the product to n: it is at most n − n · 2⁻⁵³, at least half a step below n.
         ((draw(ACTION_DRAW) * n_actions as f64) as usize).min(n_actions.saturating_sub(1))
@@ -49,6 +46,14 @@ pub fn choose(policy: &Policy, best_idx: usize, n_actions: usize, draw: impl Fn(
         action_idx,
         propensity: propensity(policy, best_idx, n_actions, action_idx),
         explored,
+    }
+}
+
+/// Whether the draws say that this decision explores.
+pub(crate) fn explores(policy: &Policy, draw: &impl Fn(u32) -> f64) -> bool {
+    match policy {
+        Policy::Threshold { .. } | Policy::Greedy => false,
+        Policy::EpsilonGreedy { epsilon } => draw(EXPLORE_DRAW) < *epsilon,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Owns how a decision becomes the record that journals and tables keep.
 
-use lakeloop_domain::{DecisionId, DecisionRecord, Features, Micros, UnitId};
+use lakeloop_domain::{Candidate, DecisionId, DecisionRecord, Features, Micros, UnitId};
 
 use crate::bundle::Bundle;
 use crate::decide::Decision;
@@ -20,9 +20,11 @@ pub struct Asked {
     pub features: Features,
     /// The version of each feature view's table that they were read from.
     pub feature_versions: Vec<(String, i64)>,
+    /// The candidates that were put in order; empty unless the strategy ranks.
+    pub candidates: Vec<Candidate>,
 }
 
-/// The record of a decision that `bundle` made by `asked.features` and `asked.decision_id`.
+/// The record of a decision that `bundle` made by `asked.features`, `asked.candidates` and `asked.decision_id`.
 pub fn record(bundle: &Bundle, asked: Asked, decision: &Decision<'_>) -> DecisionRecord {
     let applied = bundle.applied();
     DecisionRecord {
@@ -37,7 +39,7 @@ pub fn record(bundle: &Bundle, asked: Asked, decision: &Decision<'_>) -> Decisio
         feature_versions: asked.feature_versions,
         actions: bundle.actions().to_vec(),
         scores: decision.scores.to_vec(),
-        choice: decision.choice(bundle),
+        choice: decision.choice(bundle, asked.candidates),
         propensity: decision.propensity,
         reason: decision.reason,
         policy: Some(applied.blueprint.policy),

@@ -4,11 +4,11 @@
 
 use std::fmt;
 
-use lakeloop_domain::{Choice, DecisionReason, DecisionRecord};
+use lakeloop_domain::{Candidate, Choice, DecisionReason, DecisionRecord};
 
 use crate::bundle::Bundle;
-use crate::decide::decide;
 use crate::model::Scratch;
+use crate::rank::{Offered, rank};
 
 /// What a replay found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,8 @@ pub enum Replay {
     /// A field differs; the first one, in the order below.
     Differs {
         /// `strategy`, `blueprint_version`, `model_version`, `policy`, `salt`, `actions`, `scores`, `choice`,
-        /// `propensity` or `reason`. The first five say that the bundle is not the one that decided.
+        /// `propensity` or `reason`. The first five say that the bundle is not the one that decided. The choice of a
+        /// ranking is the candidate at each position, with its propensity there.
         field: &'static str,
         /// What the record holds.
         logged: String,
@@ -37,7 +38,11 @@ pub fn replay(record: &DecisionRecord, bundle: &Bundle) -> Replay {
         return Replay::Imported;
     }
     let mut scratch = Scratch::new();
-    let decision = decide(bundle, &record.features, record.decision_id.as_str(), &mut scratch);
+    let offered = Offered {
+        features: &record.features,
+        candidates: candidates(record),
+    };
+    let decision = rank(bundle, offered, record.decision_id.as_str(), &mut scratch);
     let applied = bundle.applied();
     let difference = differs("strategy", &record.strategy, &applied.blueprint.name)
         .or_else(|| differs("blueprint_version", &record.blueprint_version, &applied.version))
@@ -46,7 +51,10 @@ pub fn replay(record: &DecisionRecord, bundle: &Bundle) -> Replay {
         .or_else(|| differs("salt", record.salt.as_str(), bundle.salt()))
         .or_else(|| differs("actions", record.actions.as_slice(), bundle.actions()))
         .or_else(|| differs("scores", &bits(&record.scores), &bits(decision.scores)))
-        .or_else(|| differs("choice", &exact(&record.choice), &exact(&decision.choice(bundle))))
+        .or_else(|| {
+            let replayed = decision.choice(bundle, candidates(record).to_vec());
+            differs("choice", &exact(&record.choice), &exact(&replayed))
+        })
         .or_else(|| differs("propensity", &Bits(record.propensity), &Bits(decision.propensity)))
         .or_else(|| differs("reason", &record.reason, &decision.reason));
     difference.unwrap_or(Replay::Same)
@@ -81,12 +89,29 @@ impl fmt::Debug for Bits {
 enum Exact<'a> {
     Action(&'a str),
     Number(Bits),
+    Ranking(Vec<(&'a str, Bits)>),
 }
 
 fn exact(choice: &Choice) -> Exact<'_> {
     match choice {
         Choice::Action(action) => Exact::Action(action),
         Choice::Number(number) => Exact::Number(Bits(*number)),
+        Choice::Ranking(ranking) => {
+            let positions = ranking.positions.iter();
+            Exact::Ranking(
+                positions
+                    .map(|position| (position.candidate.as_str(), Bits(position.propensity)))
+                    .collect(),
+            )
+        }
+    }
+}
+
+/// The candidates of a ranking; none for other choices.
+fn candidates(record: &DecisionRecord) -> &[Candidate] {
+    match &record.choice {
+        Choice::Ranking(ranking) => &ranking.candidates,
+        Choice::Action(_) | Choice::Number(_) => &[],
     }
 }
 

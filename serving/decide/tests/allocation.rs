@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use lakeloop_decide::{Bundle, Scratch, decide, decide_served};
+use lakeloop_decide::{Bundle, Offered, OfferedValues, Scratch, rank, rank_served};
 use lakeloop_domain::{Calibration, OutcomeType, Policy, ValueRef};
 use support::*;
 
@@ -58,13 +58,31 @@ fn check(bundle: &Bundle) {
         .iter()
         .map(|features| features.iter().map(|feature| (&feature.value).into()).collect())
         .collect();
+    let dishes = dishes();
+    let candidates: &[_] = if bundle.blueprint().ranks() { &dishes } else { &[] };
+    let candidate_values: Vec<ValueRef<'_>> = candidates
+        .iter()
+        .flat_map(|candidate| candidate.features.iter().map(|feature| (&feature.value).into()))
+        .collect();
+    let decide = |features: &[_], decision_id: &str, scratch: &mut Scratch| {
+        let offered = Offered { features, candidates };
+        black_box(rank(bundle, black_box(offered), decision_id, scratch));
+    };
+    let decide_served = |shared: &[ValueRef<'_>], decision_id: &str, scratch: &mut Scratch| {
+        let offered = OfferedValues {
+            shared,
+            n_candidates: candidates.len(),
+            candidates: &candidate_values,
+        };
+        black_box(rank_served(bundle, black_box(offered), decision_id, scratch));
+    };
     let mut scratch = Scratch::new();
-    decide(bundle, &rows[0], "first", &mut scratch);
+    decide(&rows[0], "first", &mut scratch);
     let before = N_ALLOCATIONS.with(Cell::get);
     for (features, values) in rows.iter().zip(&values) {
         for decision_id in &ids {
-            black_box(decide(bundle, black_box(features), decision_id, &mut scratch));
-            black_box(decide_served(bundle, black_box(values), decision_id, &mut scratch));
+            decide(features, decision_id, &mut scratch);
+            decide_served(values, decision_id, &mut scratch);
         }
     }
     assert_eq!(
@@ -104,6 +122,20 @@ fn deciding_allocates_nothing() {
     let outputs: [&[Stump]; 3] = [&[], &[], &[Stump(1, 30.0, 1.0, 2.0)]];
     let record = model_record(&classes, encoding(None), artifact("multi:softprob", 2, &outputs));
     check(&bundle(classes, Some(&record)));
+}
+
+#[test]
+fn ranking_allocates_nothing() {
+    let blueprint = ranking(Some(3), Policy::EpsilonGreedy { epsilon: 0.5 });
+    let mut record = ranking_model(&blueprint);
+    check(&bundle(blueprint.clone(), None));
+    check(&bundle(blueprint.clone(), Some(&record)));
+    record.artifact = artifact(
+        "reg:squarederror",
+        3,
+        &[&[Stump(1, 99.0, 3e38, 0.0), Stump(1, 99.0, 3e38, 0.0)]],
+    );
+    check(&bundle(blueprint, Some(&record)));
 }
 
 #[test]

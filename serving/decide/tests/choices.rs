@@ -16,6 +16,7 @@ fn check(bundle: &Bundle, features: &Features, chosen: &str, scores: &[f64], pro
     let found = match decision.chosen {
         Chosen::Action(_) => decision.action(bundle).unwrap().to_owned(),
         Chosen::Number(number) => number.to_string(),
+        Chosen::Ranking { order, .. } => format!("{order:?}"),
     };
     assert_eq!(
         (found.as_str(), decision.reason, decision.propensity),

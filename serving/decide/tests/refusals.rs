@@ -113,8 +113,8 @@ fn a_policy_must_fit_its_decision() {
     let explore = |epsilon| Policy::EpsilonGreedy { epsilon };
     for (decision, epsilon) in [(number(1.0), 0.1), (menu("pho"), -0.1), (menu("pho"), f64::NAN)] {
         let message = format!(
-            "strategy `dinner`: the policy EpsilonGreedy {{ epsilon: {epsilon:?} }} does not fit; expected actions to \
-             explore and an epsilon between 0 and 1"
+            "strategy `dinner`: the policy EpsilonGreedy {{ epsilon: {epsilon:?} }} does not fit; expected actions or candidates \
+             to explore, an epsilon between 0 and 1, and for rankings an outcome that is a number or yes/no"
         );
         refused(
             blueprint(decision, OutcomeType::Number, explore(epsilon)),

@@ -3,16 +3,24 @@
 
 mod support;
 
-use lakeloop_decide::{Asked, Bundle, Replay, Scratch, decide, record, replay};
+use lakeloop_decide::{Asked, Bundle, Offered, Replay, Scratch, rank, record, replay};
 use lakeloop_domain::{
-    BlueprintVersion, Choice, DecisionId, DecisionReason, DecisionRecord, Features, ModelVersion, OutcomeType, Policy,
-    UnitId,
+    BlueprintVersion, Candidate, Choice, DecisionId, DecisionReason, DecisionRecord, Features, ModelVersion,
+    OutcomeType, Policy, UnitId,
 };
 use support::*;
 
 fn decided(bundle: &Bundle, decision_id: &str, features: Features) -> DecisionRecord {
+    ranked(bundle, decision_id, features, Vec::new())
+}
+
+fn ranked(bundle: &Bundle, decision_id: &str, features: Features, candidates: Vec<Candidate>) -> DecisionRecord {
     let mut scratch = Scratch::new();
-    let decision = decide(bundle, &features, decision_id, &mut scratch);
+    let offered = Offered {
+        features: &features,
+        candidates: &candidates,
+    };
+    let decision = rank(bundle, offered, decision_id, &mut scratch);
     let asked = Asked {
         decision_id: DecisionId::new(decision_id).unwrap(),
         unit: UnitId::new("guest-1").unwrap(),
@@ -20,6 +28,7 @@ fn decided(bundle: &Bundle, decision_id: &str, features: Features) -> DecisionRe
         received_at: 2,
         features,
         feature_versions: vec![("weather".into(), 5)],
+        candidates,
     };
     record(bundle, asked, &decision)
 }
@@ -117,6 +126,61 @@ fn the_first_field_that_differs_is_named() {
     check(&|r| r.choice = Choice::Action("cake".into()), "choice");
     check(&|r| r.propensity = 0.5, "propensity");
     check(&|r| r.reason = DecisionReason::Fallback, "reason");
+}
+
+#[test]
+fn what_was_ranked_is_ranked_again() {
+    let explore = Policy::EpsilonGreedy { epsilon: 0.5 };
+    let (all, top) = (ranking(None, explore), ranking(Some(3), explore));
+    let model = ranking_model(&all);
+    let bundles = [
+        bundle(all.clone(), None),
+        bundle(all, Some(&model)),
+        bundle(top, Some(&model)),
+    ];
+    for bundle in bundles {
+        for idx in 0..200 {
+            let age = (idx % 5 != 0).then_some(f64::from(idx) / 3.0);
+            let id = format!("d-{idx}");
+            let record = ranked(&bundle, &id, features(age, None, None), dishes());
+            assert_eq!(replay(&record, &bundle), Replay::Same);
+            let mut by_name = record;
+            let Choice::Ranking(ranking) = &mut by_name.choice else {
+                panic!()
+            };
+            for candidate in &mut ranking.candidates {
+                candidate.features.sort_by(|a, b| b.name.cmp(&a.name));
+            }
+            assert_eq!(replay(&by_name, &bundle), Replay::Same, "features in another order");
+        }
+    }
+}
+
+#[test]
+fn a_ranking_that_does_not_hold_is_told_apart() {
+    let blueprint = ranking(None, Policy::EpsilonGreedy { epsilon: 0.5 });
+    let bundle = bundle(blueprint.clone(), Some(&ranking_model(&blueprint)));
+    let sound = ranked(&bundle, "d-1", features(None, None, None), dishes());
+    let check = |change: &dyn Fn(&mut lakeloop_domain::Ranking), expected: &str| {
+        let mut changed = sound.clone();
+        let Choice::Ranking(ranking) = &mut changed.choice else {
+            panic!()
+        };
+        change(ranking);
+        let Replay::Differs { field, .. } = replay(&changed, &bundle) else {
+            panic!("{expected} was changed and not seen");
+        };
+        assert_eq!(field, expected);
+    };
+    check(&|ranking| ranking.positions.swap(0, 1), "choice");
+    check(&|ranking| ranking.positions.truncate(2), "choice");
+    check(&|ranking| ranking.positions[4].propensity = 0.25, "choice");
+    check(&|ranking| ranking.candidates.swap(1, 3), "scores");
+    check(
+        &|ranking| ranking.candidates[1] = candidate("b", Some(50.0), "Greek"),
+        "scores",
+    );
+    check(&|ranking| drop(ranking.candidates.pop()), "scores");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lakeloop_domain::{DecisionId, Micros, UnitId, ValueRef};
 
+use crate::candidates::Candidates;
 use crate::context;
 use crate::hosting::Hosted;
 use crate::problem::Problem;
@@ -24,32 +25,35 @@ pub(crate) struct Asked<'r> {
     pub(crate) event_time: Option<Micros>,
     /// One value for each field of the blueprint's context.
     pub(crate) context: Vec<ValueRef<'r>>,
+    /// What is to be put in order; empty unless the strategy ranks.
+    pub(crate) candidates: Candidates<'r>,
 }
 
 impl<'r> Asked<'r> {
-    /// Scans a body that is one request; `None` where it must be parsed and checked.
-    pub(crate) fn scan_body(strategies: &Strategies, body: &'r [u8]) -> Option<Self> {
+    /// Scans a body that is one request, with at most so many candidates; `None` where it must be parsed and checked.
+    pub(crate) fn scan_body(strategies: &Strategies, body: &'r [u8], max_candidates: usize) -> Option<Self> {
         let mut scanner = Scanner::new(body)?;
-        let asked = Self::scan(strategies, &mut scanner)?;
+        let asked = Self::scan(strategies, &mut scanner, max_candidates)?;
         scanner.is_done().then_some(asked)
     }
 
     /// Scans `{"decisions": […]}`.
-    pub(crate) fn scan_batch(strategies: &Strategies, body: &'r [u8]) -> Option<Vec<Self>> {
+    pub(crate) fn scan_batch(strategies: &Strategies, body: &'r [u8], max_candidates: usize) -> Option<Vec<Self>> {
         let mut scanner = Scanner::new(body)?;
         let mut all = Vec::new();
         scanner.object(|scanner, key| {
             (key == "decisions" && all.is_empty()).then_some(())?;
             scanner.list(|scanner| {
-                all.push(Self::scan(strategies, scanner)?);
+                all.push(Self::scan(strategies, scanner, max_candidates)?);
                 Some(())
             })
         })?;
         (scanner.is_done() && !all.is_empty()).then_some(all)
     }
 
-    fn scan(strategies: &Strategies, scanner: &mut Scanner<'r>) -> Option<Self> {
+    fn scan(strategies: &Strategies, scanner: &mut Scanner<'r>, max_candidates: usize) -> Option<Self> {
         let (mut strategy, mut unit, mut chosen_id, mut context) = (None, None, None, None);
+        let mut candidates = None;
         // Where the context begins, when it comes before the strategy that says what it holds.
         let mut skipped: Option<Scanner<'r>> = None;
         scanner.object(|scanner, key| {
@@ -77,12 +81,18 @@ impl<'r> Asked<'r> {
                         is_first
                     }
                 },
+                "candidates" => candidates
+                    .replace(Candidates::scan(strategy?.plain(), scanner, max_candidates)?)
+                    .is_none(),
                 _ => false,
             };
             is_first.then_some(())
         })?;
         let hosted: &Arc<Hosted> = strategy?;
         let strategy = hosted.plain();
+        if strategy.blueprint().ranks() != candidates.is_some() {
+            return None;
+        }
         let declared = &strategy.blueprint().context;
         let context = match (context, skipped) {
             (Some(context), _) => context,
@@ -96,15 +106,21 @@ impl<'r> Asked<'r> {
             chosen_id,
             event_time: None,
             context,
+            candidates: candidates.unwrap_or_default(),
         })
     }
 
     /// Checks a request that was parsed against its strategy.
-    pub(crate) fn check(hosted: Arc<Hosted>, request: &'r DecideRequest<'_>) -> Result<Self, Problem> {
+    pub(crate) fn check(
+        hosted: Arc<Hosted>,
+        request: &'r DecideRequest<'_>,
+        max_candidates: usize,
+    ) -> Result<Self, Problem> {
         let strategy = Arc::clone(hosted.plain());
         let path = |name: &str| request.at.context_field(name);
         Ok(Self {
             context: context::values(&strategy.blueprint().context, &strategy.places, &request.context, &path)?,
+            candidates: Candidates::check(&strategy, request, max_candidates)?,
             unit: request.unit.as_str(),
             chosen_id: request.chosen_id(),
             event_time: request.event_time,

@@ -18,18 +18,19 @@ use std::sync::Arc;
 
 use actix_web::web::Bytes;
 use futures::future::{join_all, try_join_all};
-use lakeloop_decide::{Chosen, Decision, Scratch, decide_served};
+use lakeloop_decide::{Chosen, Decision, OfferedValues, Scratch, rank_served};
 use lakeloop_domain::{Features, Micros, ValueRef};
 use lakeloop_journal::Position;
 use uuid::fmt::Hyphenated;
 
 use crate::answers::{First, Prepared};
 use crate::ask::Asked;
+use crate::candidates::Candidates;
 use crate::context;
 use crate::json::Json;
 use crate::problem::{Chain, Problem};
-use crate::record::{Own, OwnChoice};
-use crate::reply::{Reply, Scores, missing_features};
+use crate::record::{Own, OwnChoice, OwnRanking};
+use crate::reply::{Reply, Scored, Scores, missing_features};
 use crate::request;
 use crate::state::{App, Strategy};
 use crate::wire::{At, DecideRequest};
@@ -50,7 +51,7 @@ struct Buffers {
 /// Answers one request for a decision.
 pub(crate) async fn one(app: &App, body: &[u8]) -> Result<Bytes, Problem> {
     let received_at = (app.clock)();
-    let scanned = Asked::scan_body(&app.strategies.load(), body);
+    let scanned = Asked::scan_body(&app.strategies.load(), body, app.limits.max_candidates);
     if let Some(asked) = scanned {
         return answer(app, asked, received_at).await;
     }
@@ -91,7 +92,7 @@ async fn answer(app: &App, mut asked: Asked<'_>, received_at: Micros) -> Result<
 /// Answers a batch: `{"decisions": [{…}, …]}` in the order of the requests.
 pub(crate) async fn batch(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
     let received_at = (app.clock)();
-    let scanned = Asked::scan_batch(&app.strategies.load(), body);
+    let scanned = Asked::scan_batch(&app.strategies.load(), body, app.limits.max_candidates);
     let answers = match scanned {
         Some(all) => {
             let ready = all.into_iter().map(|asked| prepare(app, asked, received_at));
@@ -193,7 +194,7 @@ fn check<'r>(app: &App, request: &'r DecideRequest<'_>) -> Result<Checked<'r>, P
     // A repeat gets its first answer even when the blueprint has changed and would refuse its context now.
     match known(app, hosted.plain(), request.chosen_id())? {
         Some(first) => Ok(Checked::Known(first)),
-        None => Asked::check(hosted, request).map(Checked::New),
+        None => Asked::check(hosted, request, app.limits.max_candidates).map(Checked::New),
     }
 }
 
@@ -281,7 +282,16 @@ fn decided(
         None => Cow::Borrowed(asked.context.as_slice()),
         Some(features) => features.iter().map(|feature| ValueRef::from(&feature.value)).collect(),
     };
-    let decision = decide_served(bundle, &values, decision_id, scratch);
+    let Candidates {
+        ids,
+        values: candidates,
+    } = &asked.candidates;
+    let offered = OfferedValues {
+        shared: &values,
+        n_candidates: ids.len(),
+        candidates,
+    };
+    let decision = rank_served(bundle, offered, decision_id, scratch);
     if decision.failure.is_some() {
         log_failure(strategy, decision_id, &decision);
     }
@@ -299,11 +309,16 @@ fn decided(
         choice: match decision.chosen {
             Chosen::Action(idx) => OwnChoice::Action(u32::try_from(idx).unwrap_or(u32::MAX)),
             Chosen::Number(number) => OwnChoice::Number(number),
+            Chosen::Ranking { order, propensities } => OwnChoice::Ranking(OwnRanking {
+                ids: Cow::Borrowed(ids),
+                order: Cow::Borrowed(order),
+                propensities: Cow::Borrowed(propensities),
+            }),
         },
         propensity: decision.propensity,
         reason: decision.reason,
     };
-    let written = strategy.record_form.write(&own, &values, record);
+    let written = strategy.record_form.write(&own, &values, candidates, record);
     written.map_err(|error| Problem::internal("encode a decision", &error))?;
     let missing = match found.features {
         None => Vec::new(),
@@ -314,11 +329,18 @@ fn decided(
         strategy: &strategy.name,
         action: decision.action(bundle),
         value: match decision.chosen {
-            Chosen::Action(_) => None,
             Chosen::Number(number) => Some(number),
+            Chosen::Action(_) | Chosen::Ranking { .. } => None,
+        },
+        ranking: match decision.chosen {
+            Chosen::Ranking { order, .. } => Some(order.iter().map(|idx| ids[*idx as usize]).collect()),
+            Chosen::Action(_) | Chosen::Number(_) => None,
         },
         scores: Scores {
-            actions: bundle.actions(),
+            of: match decision.chosen {
+                Chosen::Ranking { .. } => Scored::Candidates(Cow::Borrowed(ids)),
+                Chosen::Action(_) | Chosen::Number(_) => Scored::Actions(bundle.actions()),
+            },
             scores: decision.scores,
         },
         propensity: decision.propensity,

@@ -67,6 +67,7 @@ mod json;
 mod scan;
 
 mod ask;
+mod candidates;
 
 mod context;
 

@@ -15,13 +15,16 @@
 //! unit:      "unit", strategy, unit                 ┘  "number" and the value, or "category" and the text
 //! ```
 //!
+//! A report that names a candidate begins with "decision candidate" or "unit candidate" instead, and has the candidate behind
+//! the unit or the decision id.
+//!
 //! The value is written as in Rust's `{}`, which is exact. Two *different* outcomes that say the same (a user orders the
 //! same dish twice) need an `outcome_id`, or an event time where these are allowed, to count twice.
 
 use std::io::Write as _;
 use std::ops::Range;
 
-use lakeloop_domain::{DecisionId, Micros, OutcomeId, UnitId};
+use lakeloop_domain::{CandidateId, DecisionId, Micros, OutcomeId, UnitId};
 use sha2::{Digest, Sha256};
 
 use crate::json::Json;
@@ -29,7 +32,7 @@ use crate::problem::Problem;
 use crate::record::{EntryValue, OutcomeEntry};
 use crate::scan::{Scalar, Scanner};
 use crate::state::{App, Strategies};
-use crate::wire::{ObserveRequest, is_word};
+use crate::wire::{At, ObserveRequest, is_word};
 
 /// Takes the outcomes of one body.
 pub(crate) async fn observe(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
@@ -54,10 +57,8 @@ pub(crate) async fn take(app: &App, requests: &[ObserveRequest]) -> Result<Vec<u
 fn checked(app: &App, requests: &[ObserveRequest], received_at: Micros) -> Result<Taken, Problem> {
     let reports: Vec<Report<'_>> = requests.iter().map(ObserveRequest::report).collect();
     let strategies = app.strategies.load();
-    for report in &reports {
-        if let Target::Unit { strategy, .. } = report.target {
-            strategies.get(strategy)?;
-        }
+    for (request, report) in requests.iter().zip(&reports) {
+        report.check(&strategies, request.at)?;
     }
     Taken::of(&reports, received_at)
 }
@@ -84,6 +85,8 @@ pub(crate) enum Target<'r> {
 pub(crate) struct Report<'r> {
     pub(crate) outcome_id: Option<&'r str>,
     pub(crate) target: Target<'r>,
+    /// What it is about, for strategies that rank.
+    pub(crate) candidate: Option<&'r str>,
     pub(crate) event: &'r str,
     pub(crate) value: EntryValue<'r>,
     pub(crate) event_time: Option<Micros>,
@@ -111,7 +114,7 @@ impl<'r> Report<'r> {
 
     fn scan(strategies: &Strategies, scanner: &mut Scanner<'r>) -> Option<Self> {
         let (mut outcome_id, mut event, mut value) = (None, None, None);
-        let (mut decision_id, mut strategy, mut unit) = (None, None, None);
+        let (mut decision_id, mut strategy, mut unit, mut candidate) = (None, None, None, None);
         scanner.object(|scanner, key| {
             let mut text = |allows: &dyn Fn(&str) -> bool| scanner.text().filter(|text| allows(text));
             let is_first = match key {
@@ -121,14 +124,16 @@ impl<'r> Report<'r> {
                     .replace(text(&|name| strategies.find(name).is_some())?)
                     .is_none(),
                 "unit" => unit.replace(text(&UnitId::allows)?).is_none(),
+                "candidate" => candidate.replace(text(&CandidateId::allows)?).is_none(),
                 "event" => event.replace(text(&is_word)?).is_none(),
                 "value" => value.replace(Self::scan_value(scanner)?).is_none(),
                 _ => false,
             };
             is_first.then_some(())
         })?;
-        Some(Self {
+        let report = Self {
             outcome_id,
+            candidate,
             target: match (decision_id, strategy, unit) {
                 (Some(decision_id), None, None) => Target::Decision(decision_id),
                 (None, Some(strategy), Some(unit)) => Target::Unit { strategy, unit },
@@ -137,7 +142,28 @@ impl<'r> Report<'r> {
             event: event?,
             value: value.unwrap_or(EntryValue::Number(1.0)),
             event_time: None,
-        })
+        };
+        report.check(strategies, At::Body).ok().map(|()| report)
+    }
+
+    /// Refuses a report about a unit whose strategy is unknown, ranks and the report names no candidate, or does not rank
+    /// and it names one. Which strategy made a decision is not known here: a report about a decision that ranked and names
+    /// no candidate labels none.
+    fn check(&self, strategies: &Strategies, at: At) -> Result<(), Problem> {
+        let Target::Unit { strategy, .. } = self.target else {
+            return Ok(());
+        };
+        let ranks = strategies.get(strategy)?.plain().blueprint().ranks();
+        let detail = match (ranks, self.candidate) {
+            (true, None) => {
+                format!(
+                    "strategy `{strategy}` ranks, so an outcome is about a candidate; add the candidate's id as `candidate`"
+                )
+            }
+            (false, Some(_)) => format!("strategy `{strategy}` has no candidates; leave `candidate` out"),
+            _ => return Ok(()),
+        };
+        Err(Problem::invalid(at.field("candidate"), detail))
     }
 
     fn scan_value(scanner: &mut Scanner<'r>) -> Option<EntryValue<'r>> {
@@ -153,11 +179,13 @@ impl<'r> Report<'r> {
     /// what is hashed.
     fn derived_id(&self, told: &mut Vec<u8>) -> [u8; 32] {
         told.clear();
-        let texts: &[&str] = match &self.target {
-            Target::Decision(decision_id) => &["decision", decision_id],
-            Target::Unit { strategy, unit } => &["unit", strategy, unit],
+        let texts: &[&str] = match (&self.target, self.candidate) {
+            (Target::Decision(decision_id), None) => &["decision", decision_id],
+            (Target::Decision(decision_id), Some(_)) => &["decision candidate", decision_id],
+            (Target::Unit { strategy, unit }, None) => &["unit", strategy, unit],
+            (Target::Unit { strategy, unit }, Some(_)) => &["unit candidate", strategy, unit],
         };
-        for text in texts.iter().chain([&self.event]) {
+        for text in texts.iter().copied().chain(self.candidate).chain([self.event]) {
             told.extend_from_slice(text.as_bytes());
             told.push(0);
         }
@@ -239,6 +267,7 @@ impl<'r> OutcomeEntry<'r> {
             unit,
             event: report.event,
             value: report.value,
+            candidate: report.candidate,
             event_time: report.event_time.unwrap_or(received_at),
             received_at,
         }

@@ -1,15 +1,18 @@
 //! Owns `POST /v1/predict`: the raw scores of the live model, without a decision; nothing is logged.
 //!
 //! A row holds context fields, as a decide request's context does, and two more keys that are optional: `action`, one of
-//! the declared actions, and `unit`, needed only where a feature view is looked up by unit. Features of the lake are
+//! the declared actions, and `unit`, needed only where a feature view is looked up by unit. A row of a strategy that ranks
+//! is one candidate, and holds its fields besides those of the context. Features of the lake are
 //! looked up as of now. A row's scores are what the model gives: one for binary and regression models, one for each
 //! class of a multi-class model. Where the action is a feature, they are the score of the row's `action`, or of every
 //! action in declared order when the row has none.
 
+use std::borrow::Cow;
+
 use lakeloop_decide::{Model, Scratch};
 use lakeloop_domain::{Micros, NamedValue, UnitId};
 
-use crate::context;
+use crate::context::{self, Places};
 use crate::json::{Json, Object};
 use crate::problem::{Missing, Problem, Unavailable};
 use crate::request;
@@ -93,7 +96,7 @@ impl Row {
         {
             let known = words(strategy.bundle.actions().iter().map(String::as_str));
             let detail = match known.is_empty() {
-                true => format!("strategy `{}` decides a number; leave `action` out", strategy.name),
+                true => format!("strategy `{}` has no actions; leave `action` out", strategy.name),
                 false => format!("`{action}` is no action of `{}`; declared are {known}", strategy.name),
             };
             return Err(Problem::invalid(at.field("action"), detail));
@@ -108,8 +111,19 @@ impl Row {
             .map(|unit| UnitId::new(unit).map_err(|cause| Problem::invalid_id(at.field("unit"), &cause)))
             .transpose()?;
         let path = |name: &str| at.field(name);
-        let values = context::values(&blueprint.context, &strategy.places, &context, &path)?;
-        let mut features = context::named(&blueprint.context, &values, strategy.n_lake_features());
+        // A row of a ranking is one candidate with what it shares with the others.
+        let declared = match blueprint.ranks() {
+            true => Cow::Owned([blueprint.context.as_slice(), &blueprint.candidates].concat()),
+            false => Cow::Borrowed(blueprint.context.as_slice()),
+        };
+        let unknown_places = Places::default();
+        let places = if blueprint.ranks() {
+            &unknown_places
+        } else {
+            &strategy.places
+        };
+        let values = context::values(&declared, places, &context, &path)?;
+        let mut features = context::named(&declared, &values, strategy.n_lake_features());
         if !strategy.views.is_empty() {
             let unit = unit.as_ref().map(UnitId::as_str);
             app.features.extend(&strategy.views, unit, now, &mut features).await;

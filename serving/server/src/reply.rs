@@ -3,6 +3,8 @@
 //! The answer is a function of the decision's record alone (and of the blueprint for `missing_features`). That is what
 //! makes it possible to give the *same* answer to a repeated decision id after a restart.
 
+use std::borrow::Cow;
+
 use lakeloop_domain::{Blueprint, Choice, DecisionReason, DecisionRecord, ValueRef};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -16,6 +18,9 @@ pub(crate) struct Reply<'a> {
     pub(crate) action: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<f64>,
+    /// The ids of the candidates, in the order returned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ranking: Option<Vec<&'a str>>,
     pub(crate) scores: Scores<'a>,
     pub(crate) propensity: f64,
     pub(crate) reason: DecisionReason,
@@ -25,21 +30,45 @@ pub(crate) struct Reply<'a> {
     pub(crate) missing_features: &'a [&'a str],
 }
 
-/// Scores by action where each action has one, else a plain list.
+/// Scores by action or candidate where each has one, else a plain list.
 #[derive(Debug)]
 pub(crate) struct Scores<'a> {
-    pub(crate) actions: &'a [String],
+    pub(crate) of: Scored<'a>,
     pub(crate) scores: &'a [f64],
+}
+
+/// What was scored.
+#[derive(Debug)]
+pub(crate) enum Scored<'a> {
+    Actions(&'a [String]),
+    /// Their ids, in the request's order.
+    Candidates(Cow<'a, [&'a str]>),
+}
+
+impl Scored<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Actions(actions) => actions.len(),
+            Self::Candidates(ids) => ids.len(),
+        }
+    }
+
+    fn name(&self, idx: usize) -> &str {
+        match self {
+            Self::Actions(actions) => &actions[idx],
+            Self::Candidates(ids) => ids[idx],
+        }
+    }
 }
 
 impl Serialize for Scores<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.scores.is_empty() || self.scores.len() != self.actions.len() {
+        if self.scores.is_empty() || self.scores.len() != self.of.len() {
             return self.scores.serialize(serializer);
         }
         let mut map = serializer.serialize_map(Some(self.scores.len()))?;
-        for (action, score) in self.actions.iter().zip(self.scores) {
-            map.serialize_entry(action, score)?;
+        for (idx, score) in self.scores.iter().enumerate() {
+            map.serialize_entry(self.of.name(idx), score)?;
         }
         map.end()
     }
@@ -48,17 +77,28 @@ impl Serialize for Scores<'_> {
 impl<'a> Reply<'a> {
     /// The answer that a logged decision got.
     pub(crate) fn of(record: &'a DecisionRecord, missing_features: &'a [&'a str]) -> Self {
-        let (action, value) = match &record.choice {
-            Choice::Action(action) => (Some(action.as_str()), None),
-            Choice::Number(number) => (None, Some(*number)),
+        let (action, value, ranking) = match &record.choice {
+            Choice::Action(action) => (Some(action.as_str()), None, None),
+            Choice::Number(number) => (None, Some(*number), None),
+            Choice::Ranking(ranking) => (None, None, Some(ranking)),
         };
         Self {
             decision_id: record.decision_id.as_str(),
             strategy: record.strategy.as_str(),
             action,
             value,
+            ranking: ranking.map(|ranking| {
+                let positions = ranking.positions.iter();
+                positions.map(|position| position.candidate.as_str()).collect()
+            }),
             scores: Scores {
-                actions: &record.actions,
+                of: match ranking {
+                    None => Scored::Actions(&record.actions),
+                    Some(ranking) => {
+                        let candidates = ranking.candidates.iter();
+                        Scored::Candidates(candidates.map(|candidate| candidate.id.as_str()).collect())
+                    }
+                },
                 scores: &record.scores,
             },
             propensity: record.propensity,

@@ -37,6 +37,8 @@ pub(crate) struct Strategy {
     pub(crate) bundle: Bundle,
     /// Where callers write the fields of its context.
     pub(crate) places: Places,
+    /// Where the keys of candidates stood last time.
+    pub(crate) candidate_places: Places,
     /// How its decisions are journalled.
     pub(crate) record_form: RecordForm,
     pub(crate) views: Vec<View>,
@@ -49,6 +51,7 @@ impl Strategy {
         Ok(Self {
             name: blueprint.name.as_str().into(),
             places: Places::new(&blueprint.context),
+            candidate_places: Places::new(&blueprint.candidates),
             record_form: RecordForm::new(&bundle)?,
             views: View::of(blueprint),
             bundle,
@@ -176,6 +179,7 @@ pub(crate) struct Limits {
     pub(crate) event_times: EventTimes,
     pub(crate) request_timeout: Duration,
     pub(crate) max_body_bytes: usize,
+    pub(crate) max_candidates: usize,
 }
 
 impl Limits {
@@ -185,6 +189,7 @@ impl Limits {
             event_times: EventTimes::from_setting(settings.server.allow_event_time),
             request_timeout: settings.server.request_timeout,
             max_body_bytes: usize::try_from(settings.server.max_body_bytes).unwrap_or(usize::MAX),
+            max_candidates: usize::try_from(settings.server.max_candidates).unwrap_or(usize::MAX),
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use chrono::DateTime;
-use lakeloop_domain::{DecisionId, InvalidId, Micros, OutcomeId, OutcomeValue, StrategyName, UnitId};
+use lakeloop_domain::{CandidateId, DecisionId, InvalidId, Micros, OutcomeId, OutcomeValue, StrategyName, UnitId};
 use serde::Serialize;
 
 use crate::json::{Json, Object};
@@ -35,13 +35,14 @@ impl EventTimes {
     }
 }
 
-/// Where in the body an object stands, for messages: nowhere (the body itself), `list[idx]`, or a row of a table or of
-/// tensors, counted from 0.
+/// Where in the body an object stands, for messages: nowhere (the body itself), `list[idx]`, a row of a table or of
+/// tensors, counted from 0, or `candidates[idx]` of a request for a decision, which may itself stand in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
     Body,
     Item { list: &'static str, idx: usize },
     Row { idx: usize },
+    Candidate { decision: Option<usize>, idx: usize },
 }
 
 impl At {
@@ -49,7 +50,7 @@ impl At {
     pub(crate) fn field(self, name: &str) -> String {
         match self {
             Self::Body => name.to_owned(),
-            Self::Item { list, idx } => format!("{list}[{idx}].{name}"),
+            Self::Item { .. } | Self::Candidate { .. } => format!("{}.{name}", self.object()),
             Self::Row { idx } => format!("row {idx}, column {name}"),
         }
     }
@@ -58,7 +59,7 @@ impl At {
     pub(crate) fn context_field(self, name: &str) -> String {
         match self {
             Self::Row { .. } => self.field(name),
-            Self::Body | Self::Item { .. } => self.field(&format!("context.{name}")),
+            Self::Body | Self::Item { .. } | Self::Candidate { .. } => self.field(&format!("context.{name}")),
         }
     }
 
@@ -68,7 +69,21 @@ impl At {
             Self::Body => "the body".to_owned(),
             Self::Item { list, idx } => format!("{list}[{idx}]"),
             Self::Row { idx } => format!("row {idx}"),
+            Self::Candidate { decision: None, idx } => format!("candidates[{idx}]"),
+            Self::Candidate {
+                decision: Some(of),
+                idx,
+            } => format!("decisions[{of}].candidates[{idx}]"),
         }
+    }
+
+    /// The place of a candidate of the request that stands here.
+    fn candidate(self, idx: usize) -> Self {
+        let decision = match self {
+            Self::Item { idx: decision, .. } => Some(decision),
+            Self::Body | Self::Row { .. } | Self::Candidate { .. } => None,
+        };
+        Self::Candidate { decision, idx }
     }
 }
 
@@ -85,7 +100,7 @@ impl<'a> Fields<'a> {
             let detail = format!("{} is {}; send a JSON object", at.object(), json.describe());
             return Err(match at {
                 At::Body => Problem::Malformed { detail },
-                At::Item { .. } | At::Row { .. } => Problem::invalid(at.object(), detail),
+                At::Item { .. } | At::Row { .. } | At::Candidate { .. } => Problem::invalid(at.object(), detail),
             });
         };
         for (idx, (key, _)) in entries.iter().enumerate() {
@@ -134,6 +149,15 @@ impl<'a> Fields<'a> {
                 Ok(id) => Ok(Some(id)),
                 Err(cause) => Err(Problem::invalid_id(self.at.field(name), &cause)),
             },
+        }
+    }
+
+    /// The object under `context`, empty when it is absent.
+    fn context(&mut self) -> Result<Object<'a>, Problem> {
+        match self.take("context") {
+            None => Ok(Vec::new()),
+            Some(Json::Object(context)) => Ok(context),
+            Some(other) => Err(self.wrong("context", "an object", &other)),
         }
     }
 
@@ -229,6 +253,8 @@ pub(crate) struct DecideRequest<'a> {
     pub(crate) strategy: Cow<'a, str>,
     pub(crate) unit: UnitId,
     pub(crate) context: Object<'a>,
+    /// `None` when there is no such key.
+    pub(crate) candidates: Option<Vec<CandidateRequest<'a>>>,
     pub(crate) decision_id: Option<DecisionId>,
     pub(crate) event_time: Option<Micros>,
 }
@@ -236,20 +262,26 @@ pub(crate) struct DecideRequest<'a> {
 impl<'a> DecideRequest<'a> {
     /// Reads one request. A body without `context` has an empty one.
     pub(crate) fn read(json: Json<'a>, at: At, event_times: EventTimes) -> Result<Self, Problem> {
-        const KNOWN: [&str; 5] = ["strategy", "unit", "context", "decision_id", "event_time"];
+        const KNOWN: [&str; 6] = ["strategy", "unit", "context", "candidates", "decision_id", "event_time"];
         let mut fields = Fields::read(json, at, &KNOWN)?;
         let strategy = fields.required_text("strategy")?;
         let unit = fields.id("unit", UnitId::new)?.ok_or_else(|| fields.absent("unit"))?;
-        let context = match fields.take("context") {
-            None => Vec::new(),
-            Some(Json::Object(context)) => context,
-            Some(other) => return Err(fields.wrong("context", "an object", &other)),
+        let context = fields.context()?;
+        let candidates = match fields.take("candidates") {
+            None => None,
+            Some(Json::List(items)) => {
+                let each = items.into_iter().enumerate();
+                let read = each.map(|(idx, item)| CandidateRequest::read(item, at.candidate(idx)));
+                Some(read.collect::<Result<_, Problem>>()?)
+            }
+            Some(other) => return Err(fields.wrong("candidates", "a list", &other)),
         };
         Ok(Self {
             at,
             strategy,
             unit,
             context,
+            candidates,
             decision_id: fields.id("decision_id", DecisionId::new)?,
             event_time: fields.event_time(event_times)?,
         })
@@ -266,6 +298,24 @@ impl<'a> DecideRequest<'a> {
     }
 }
 
+/// One of the candidates of a request.
+pub(crate) struct CandidateRequest<'a> {
+    pub(crate) at: At,
+    pub(crate) id: CandidateId,
+    pub(crate) context: Object<'a>,
+}
+
+impl<'a> CandidateRequest<'a> {
+    fn read(json: Json<'a>, at: At) -> Result<Self, Problem> {
+        let mut fields = Fields::read(json, at, &["id", "context"])?;
+        Ok(Self {
+            at,
+            id: fields.id("id", CandidateId::new)?.ok_or_else(|| fields.absent("id"))?,
+            context: fields.context()?,
+        })
+    }
+}
+
 /// What a report is about, as it was parsed.
 enum OwnedTarget {
     Decision(DecisionId),
@@ -274,8 +324,10 @@ enum OwnedTarget {
 
 /// A report of one outcome, as it was parsed.
 pub(crate) struct ObserveRequest {
+    pub(crate) at: At,
     outcome_id: Option<OutcomeId>,
     target: OwnedTarget,
+    candidate: Option<CandidateId>,
     event: String,
     value: OutcomeValue,
     event_time: Option<Micros>,
@@ -303,6 +355,7 @@ impl ObserveRequest {
                     unit: unit.as_str(),
                 },
             },
+            candidate: self.candidate.as_ref().map(CandidateId::as_str),
             event: &self.event,
             value: match &self.value {
                 OutcomeValue::Number(number) => EntryValue::Number(*number),
@@ -313,7 +366,8 @@ impl ObserveRequest {
     }
 
     fn read(json: Json<'_>, at: At, event_times: EventTimes) -> Result<Self, Problem> {
-        const KNOWN: [&str; 7] = [
+        const KNOWN: [&str; 8] = [
+            "candidate",
             "outcome_id",
             "decision_id",
             "strategy",
@@ -354,6 +408,8 @@ impl ObserveRequest {
             Some(other) => return Err(fields.wrong("value", "a number, a boolean or a text", &other)),
         };
         Ok(Self {
+            at,
+            candidate: fields.id("candidate", CandidateId::new)?,
             outcome_id: fields.id("outcome_id", OutcomeId::new)?,
             target,
             event,

@@ -90,6 +90,9 @@ async fn no_join_compares_all_with_all() {
         .await;
     let (ctx, _) = session(&home.lake, &Pins::default()).await.unwrap();
     let labels = plan(&ctx, Query::TRAINING_LABELS, &label_values(at(DAY), None)).await;
+    let mut values = label_values(at(DAY), None);
+    values.retain(|(name, _)| *name != "classes");
+    let candidates = plan(&ctx, Query::TRAINING_CANDIDATE_LABELS, &values).await;
     let rewards = [
         ("strategy", "menu".into()),
         ("event", "reward".into()),
@@ -111,7 +114,7 @@ async fn no_join_compares_all_with_all() {
         ("freshness_us", ScalarValue::Int64(Some(1))),
     ];
     let as_of = plan(&ctx, Query::AS_OF_FEATURES, &bounds).await;
-    for plan in [labels, rewards, lineage, as_of] {
+    for plan in [labels, candidates, rewards, lineage, as_of] {
         let shown = displayable(plan.as_ref()).indent(false).to_string();
         assert!(
             shown.contains("HashJoinExec") || shown.contains("SortMergeJoin"),

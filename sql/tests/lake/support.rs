@@ -106,6 +106,7 @@ pub fn outcome(id: &str, decision_id: &str, value: OutcomeValue, event_time: Mic
         decision_id: Some(DecisionId::new(decision_id).unwrap()),
         strategy: None,
         unit: None,
+        candidate: None,
         event: "reward".into(),
         value,
         event_time,
@@ -133,6 +134,7 @@ pub fn blueprint(features: Vec<FeatureView>) -> Blueprint {
             field("hour", FeatureType::Number),
             field("station", FeatureType::Category),
         ],
+        candidates: vec![],
         features,
         outcome: OutcomeSpec {
             event: "reward".into(),

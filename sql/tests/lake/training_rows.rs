@@ -3,8 +3,8 @@
 use arrow::array::AsArray as _;
 use arrow::datatypes::Float64Type;
 use lakeloop_domain::{
-    AbsentLabel, Aggregation, Blueprint, DecisionRecord, FeatureColumn, FeatureType, FeatureValue, OutcomeType,
-    OutcomeValue,
+    AbsentLabel, Aggregation, Blueprint, Candidate, CandidateId, Choice, DecisionKind, DecisionRecord, FeatureColumn,
+    FeatureType, FeatureValue, OutcomeRecord, OutcomeType, OutcomeValue, Position, Ranking,
 };
 use lakeloop_lake::{TableName, rows};
 use lakeloop_sql::{Pins, SqlError, session, training_rows, training_rows_schema};
@@ -160,6 +160,73 @@ async fn the_unit_can_be_the_entity() {
         "{Temp: -99.0, rain: NULL} {sky: unknown}",
     ];
     assert_eq!(lines(&batches, &["numeric", "categorical"]), expected);
+}
+
+#[tokio::test]
+async fn a_ranking_is_a_row_for_each_candidate_that_was_returned() {
+    let home = home().await;
+    home.create_weather().await;
+    home.measure(&[("rdu".into(), at(0), at(0), Some(7.0), None, None)])
+        .await;
+    let candidate = |id: &str, price: Option<f64>, brand: Option<&str>| Candidate {
+        id: CandidateId::new(id).unwrap(),
+        features: vec![number("price", price), category("brand", brand)],
+    };
+    let position = |id: &str, propensity| Position {
+        candidate: CandidateId::new(id).unwrap(),
+        propensity,
+    };
+    let negative_zero = -0.0;
+    let ranked = DecisionRecord {
+        actions: vec![],
+        choice: Choice::Ranking(Ranking {
+            candidates: vec![
+                candidate("a", Some(0.1 + 0.2), Some("acme")),
+                candidate("b", Some(negative_zero), None),
+                candidate("c", None, Some("bolt")),
+            ],
+            positions: vec![position("c", 0.75), position("b", 0.5)],
+        }),
+        ..decision(
+            "d1",
+            "ann",
+            at(1),
+            vec![number("hour", 1.0), category("station", "rdu")],
+        )
+    };
+    home.decide(&[ranked, decision("d0", "ann", at(0), vec![number("hour", 2.0)])])
+        .await;
+    let about = |id: &str, candidate: Option<&str>, value| OutcomeRecord {
+        candidate: candidate.map(|id| CandidateId::new(id).unwrap()),
+        ..outcome(id, "d1", OutcomeValue::Number(value), at(2))
+    };
+    home.observe(&[
+        about("o1", Some("b"), 2.5),
+        about("o2", Some("a"), 4.0),
+        about("o3", None, 8.0),
+    ])
+    .await;
+
+    let mut blueprint = blueprint(vec![weather(None)]);
+    blueprint.decision = DecisionKind::Rank { at_most: Some(2) };
+    let batches = train(&home, &blueprint).await.unwrap();
+    assert_eq!(batches[0].schema(), training_rows_schema());
+    let columns = [
+        "decision_id",
+        "candidate",
+        "action",
+        "propensity",
+        "label",
+        "numeric",
+        "categorical",
+    ];
+    assert_eq!(
+        lines(&batches, &columns),
+        [
+            "d1 c NULL 0.75 0.0 {hour: 1.0, price: NULL, Temp: 7.0, rain: NULL} {station: rdu, brand: bolt, sky: unknown}",
+            "d1 b NULL 0.5 2.5 {hour: 1.0, price: -0.0, Temp: 7.0, rain: NULL} {station: rdu, brand: NULL, sky: unknown}",
+        ]
+    );
 }
 
 #[tokio::test]

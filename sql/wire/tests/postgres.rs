@@ -31,6 +31,7 @@ fn outcomes(ids: &[&str]) -> RecordBatch {
         decision_id: Some(DecisionId::new("d1").unwrap()),
         strategy: None,
         unit: None,
+        candidate: None,
         event: "click".into(),
         value: OutcomeValue::Number(0.5),
         event_time: 1_767_225_600_000_000,

@@ -6,4 +6,7 @@
 
 mod menu;
 
+mod search;
+
 pub use menu::{DISHES, MenuWorld, Visit};
+pub use search::{Hit, SearchQuery, SearchWorld};

@@ -50,7 +50,8 @@ impl Cells {
         (0..self.batch.num_rows()).map(|row| read(self, row)).collect()
     }
 
-    fn array<A: Array + 'static>(&self, column: &'static str) -> Result<&A, LakeError> {
+    /// The array of a column.
+    pub fn array<A: Array + 'static>(&self, column: &'static str) -> Result<&A, LakeError> {
         let array = self
             .batch
             .column_by_name(column)
@@ -144,17 +145,7 @@ impl Cells {
     where
         A: Array + 'static,
     {
-        let map = self.array::<MapArray>(column)?;
-        let keys = map.keys().as_any().downcast_ref::<StringArray>();
-        let values = map.values().as_any().downcast_ref::<A>();
-        let (Some(keys), Some(values)) = (keys, values) else {
-            return Err(self.value(column, "is not of its declared type"));
-        };
-        let offsets = map.value_offsets();
-        let range = offsets[row] as usize..offsets[row + 1] as usize;
-        Ok(range
-            .map(|idx| (keys.value(idx), values.is_valid(idx).then(|| read(values, idx))))
-            .collect())
+        map_entries(self.array(column)?, row, read).ok_or_else(|| self.value(column, "is not of its declared type"))
     }
 
     /// Whole numbers by name.
@@ -198,6 +189,26 @@ impl Cells {
     pub fn value(&self, column: &'static str, found: &str) -> LakeError {
         value(&self.table, column, found)
     }
+}
+
+/// The entries of a map, as [`Cells::entries`] reads them; `None` when its parts are of other types.
+pub(super) fn map_entries<'a, A, V>(
+    map: &'a MapArray,
+    row: usize,
+    read: impl Fn(&'a A, usize) -> V,
+) -> Option<Vec<(&'a str, Option<V>)>>
+where
+    A: Array + 'static,
+{
+    let keys = map.keys().as_any().downcast_ref::<StringArray>()?;
+    let values = map.values().as_any().downcast_ref::<A>()?;
+    let offsets = map.value_offsets();
+    let range = offsets[row] as usize..offsets[row + 1] as usize;
+    Some(
+        range
+            .map(|idx| (keys.value(idx), values.is_valid(idx).then(|| read(values, idx))))
+            .collect(),
+    )
 }
 
 /// An error about a value of a column.

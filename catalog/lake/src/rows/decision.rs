@@ -12,6 +12,7 @@ use lakeloop_domain::{Choice, DecisionReason, DecisionRecord, FeatureType, Micro
 
 use super::cells::{Cells, batch, to_json, value};
 use super::features::{self, FeatureColumns, NumbersByName};
+use super::ranking::{self, Parts, RankingColumns, RankingRow};
 use crate::tables::list_element;
 use crate::{LakeError, TableName};
 
@@ -43,7 +44,7 @@ pub struct DecisionRow<'a> {
     pub actions: &'a [&'a str],
     /// The scores.
     pub scores: &'a [f64],
-    /// The action that was chosen, or the number.
+    /// The action that was chosen, the number, or the ranking.
     pub choice: RowChoice<'a>,
     /// The probability of that choice.
     pub propensity: f64,
@@ -62,6 +63,8 @@ pub enum RowChoice<'a> {
     Action(&'a str),
     /// A number.
     Number(f64),
+    /// An order of candidates.
+    Ranking(RankingRow<'a>),
 }
 
 /// Rows of `decisions`, put together column by column while they come.
@@ -112,6 +115,7 @@ pub struct DecisionRows {
     reasons: StringBuilder,
     policies: StringBuilder,
     salts: StringBuilder,
+    rankings: RankingColumns,
 }
 
 impl Default for DecisionRows {
@@ -143,6 +147,7 @@ impl DecisionRows {
             reasons: StringBuilder::new(),
             policies: StringBuilder::new(),
             salts: StringBuilder::new(),
+            rankings: RankingColumns::new(),
         }
     }
 
@@ -171,11 +176,16 @@ impl DecisionRows {
             let found = format!("has {} names and {} values", row.features.len(), row.values.len());
             return Err(value(&table, "numeric", &found));
         }
+        let (action, number, ranking) = match row.choice {
+            RowChoice::Action(action) => (Some(action), None, None),
+            RowChoice::Number(number) => (None, Some(number), None),
+            RowChoice::Ranking(ranking) => (None, None, Some(ranking)),
+        };
         let named = row.features.iter().zip(row.values);
-        self.features.push(
-            &table,
-            named.map(|((name, feature_type), value)| (*name, *feature_type, *value)),
-        )?;
+        let named = named.map(|((name, feature_type), value)| (*name, *feature_type, *value));
+        features::all_fit(&table, named.clone())?;
+        self.rankings.push(&table, ranking)?;
+        self.features.push(&table, named)?;
         self.feature_versions
             .push(&table, row.feature_versions.iter().copied())?;
         self.decision_ids.append_value(row.decision_id);
@@ -191,10 +201,6 @@ impl DecisionRows {
         self.actions.append(true);
         self.scores.values().append_slice(row.scores);
         self.scores.append(true);
-        let (action, number) = match row.choice {
-            RowChoice::Action(action) => (Some(action), None),
-            RowChoice::Number(number) => (None, Some(number)),
-        };
         self.chosen_actions.append_option(action);
         self.chosen_numbers.append_option(number);
         self.propensities.append_value(row.propensity);
@@ -213,6 +219,10 @@ impl DecisionRows {
             .map(|policy| to_json(&TableName::Decisions, "policy", &policy))
             .transpose()?;
         let versions = decision.feature_versions.iter();
+        let ranking = match &decision.choice {
+            Choice::Ranking(ranking) => Parts::of(ranking)?,
+            Choice::Action(_) | Choice::Number(_) => Parts::default(),
+        };
         self.push(&DecisionRow {
             decision_id: decision.decision_id.as_str(),
             strategy: decision.strategy.as_str(),
@@ -231,6 +241,7 @@ impl DecisionRows {
             choice: match &decision.choice {
                 Choice::Action(action) => RowChoice::Action(action),
                 Choice::Number(number) => RowChoice::Number(*number),
+                Choice::Ranking(_) => RowChoice::Ranking(ranking.row()),
             },
             propensity: decision.propensity,
             reason: decision.reason,
@@ -242,6 +253,7 @@ impl DecisionRows {
     /// The rows as a batch.
     pub fn finish(mut self) -> Result<RecordBatch, LakeError> {
         let [numeric, categorical] = self.features.finish();
+        let [candidates, ranking, position_propensities] = self.rankings.finish()?;
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.decision_ids.finish()),
             Arc::new(self.strategies.finish()),
@@ -262,6 +274,9 @@ impl DecisionRows {
             Arc::new(self.policies.finish()),
             Arc::new(self.salts.finish()),
             new_null_array(&DataType::Utf8, self.n_rows),
+            candidates,
+            ranking,
+            position_propensities,
         ];
         batch(TableName::Decisions, columns)
     }
@@ -297,10 +312,12 @@ pub fn decisions_from_batch(batch: &RecordBatch) -> Result<Vec<DecisionRecord>, 
             choice: match (
                 cells.optional_text("action", row)?,
                 cells.optional_number("value", row)?,
+                ranking::of_row(cells, row)?,
             ) {
-                (Some(action), None) => Choice::Action(action.to_owned()),
-                (None, Some(number)) => Choice::Number(number),
-                _ => return Err(cells.value("action", "needs an action or a value, and not both")),
+                (Some(action), None, None) => Choice::Action(action.to_owned()),
+                (None, Some(number), None) => Choice::Number(number),
+                (None, None, Some(ranking)) => Choice::Ranking(ranking),
+                _ => return Err(cells.value("action", "needs one of an action, a value and candidates")),
             },
             propensity: cells.number("propensity", row)?,
             reason: cells.word("reason", row, DecisionReason::parse)?,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float64Array, Float64Builder, Int64Builder, MapBuilder, MapFieldNames, StringArray, StringBuilder,
+    ArrayRef, Float64Array, Float64Builder, Int64Builder, MapArray, MapBuilder, MapFieldNames, StringArray,
+    StringBuilder,
 };
 use lakeloop_domain::{FeatureType, FeatureValue, Features, NamedValue, ValueRef};
 
-use super::cells::{Cells, value};
+use super::cells::{Cells, map_entries, value};
 use crate::{LakeError, TableName};
 
 fn field_names() -> Option<MapFieldNames> {
@@ -16,6 +17,20 @@ fn field_names() -> Option<MapFieldNames> {
         key: "key".to_owned(),
         value: "value".to_owned(),
     })
+}
+
+/// Refuses values that are not of their feature's type: they have no place in the maps.
+pub(super) fn all_fit<'a>(
+    table: &TableName,
+    mut features: impl Iterator<Item = (&'a str, FeatureType, ValueRef<'a>)>,
+) -> Result<(), LakeError> {
+    match features.find(|(_, feature_type, value)| !value.fits(*feature_type)) {
+        None => Ok(()),
+        Some((name, feature_type, _)) => {
+            let found = format!("feature `{name}` is no {}", feature_type.as_str());
+            Err(value(table, "numeric", &found))
+        }
+    }
 }
 
 /// The columns `numeric` and `categorical`, put together row by row.
@@ -40,10 +55,7 @@ impl FeatureColumns {
         table: &TableName,
         features: impl Iterator<Item = (&'a str, FeatureType, ValueRef<'a>)> + Clone,
     ) -> Result<(), LakeError> {
-        if let Some((name, feature_type, _)) = features.clone().find(|(_, of, value)| !value.fits(*of)) {
-            let found = format!("feature `{name}` is no {}", feature_type.as_str());
-            return Err(value(table, "numeric", &found));
-        }
+        all_fit(table, features.clone())?;
         let unfit = |source| LakeError::Arrow {
             table: table.clone(),
             source,
@@ -91,8 +103,14 @@ pub(super) fn to_columns<'a>(
 /// The table does not tell booleans from numbers, so a boolean comes back as the number 1 or 0, which is what a
 /// model sees of it.
 pub(super) fn of_row(cells: &Cells, row: usize) -> Result<Features, LakeError> {
-    let numeric = cells.entries("numeric", row, |values: &Float64Array, idx| values.value(idx))?;
-    let categorical = cells.entries("categorical", row, |values: &StringArray, idx| {
+    let maps = (cells.array("numeric")?, cells.array("categorical")?);
+    of_maps(maps.0, maps.1, row).ok_or_else(|| cells.value("numeric", "is not of its declared type"))
+}
+
+/// The features in two maps of one row; `None` when these are not of their declared types.
+pub(super) fn of_maps(numeric: &MapArray, categorical: &MapArray, row: usize) -> Option<Features> {
+    let numeric = map_entries(numeric, row, |values: &Float64Array, idx| values.value(idx))?;
+    let categorical = map_entries(categorical, row, |values: &StringArray, idx| {
         values.value(idx).to_owned()
     })?;
     let named = |name: &str, feature_type, value: Option<FeatureValue>| NamedValue {
@@ -106,7 +124,7 @@ pub(super) fn of_row(cells: &Cells, row: usize) -> Result<Features, LakeError> {
     let texts = categorical
         .into_iter()
         .map(|(name, value)| named(name, FeatureType::Category, value.map(FeatureValue::Category)));
-    Ok(numbers.chain(texts).collect())
+    Some(numbers.chain(texts).collect())
 }
 
 /// A column of whole numbers by name, such as table versions, put together row by row.

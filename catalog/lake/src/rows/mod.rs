@@ -11,6 +11,7 @@ mod features;
 mod job_run;
 mod model;
 mod outcome;
+mod ranking;
 mod training_row;
 mod training_set;
 mod trial;
@@ -20,6 +21,7 @@ pub use decision::{DecisionRow, DecisionRows, RowChoice, decisions_from_batch, d
 pub use job_run::{job_runs_from_batch, job_runs_to_batch};
 pub use model::{models_from_batch, models_to_batch};
 pub use outcome::{OutcomeRow, OutcomeRows, RowValue, outcomes_from_batch, outcomes_to_batch};
+pub use ranking::RankingRow;
 pub use training_row::{Split, TrainingRow, training_rows_from_batch, training_rows_to_batch};
 pub use training_set::{TrainingSet, training_sets_from_batch, training_sets_to_batch};
 pub use trial::{Trial, trials_from_batch, trials_to_batch};

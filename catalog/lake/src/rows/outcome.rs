@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow::record_batch::RecordBatch;
-use lakeloop_domain::{DecisionId, Micros, OutcomeRecord, OutcomeValue, StrategyName, UnitId};
+use lakeloop_domain::{CandidateId, DecisionId, Micros, OutcomeRecord, OutcomeValue, StrategyName, UnitId};
 
 use super::cells::{Cells, batch};
 use crate::{LakeError, TableName};
@@ -21,6 +21,8 @@ pub struct OutcomeRow<'a> {
     pub strategy: Option<&'a str>,
     /// The unit, when the report named one.
     pub unit: Option<&'a str>,
+    /// The candidate, when the report named one.
+    pub candidate: Option<&'a str>,
     /// The name of the event.
     pub event: &'a str,
     /// What the event carries.
@@ -52,6 +54,7 @@ pub struct OutcomeRows {
     categories: StringBuilder,
     event_times: TimestampMicrosecondBuilder,
     received: TimestampMicrosecondBuilder,
+    candidates: StringBuilder,
 }
 
 impl Default for OutcomeRows {
@@ -75,6 +78,7 @@ impl OutcomeRows {
             categories: StringBuilder::new(),
             event_times: instants(),
             received: instants(),
+            candidates: StringBuilder::new(),
         }
     }
 
@@ -105,6 +109,7 @@ impl OutcomeRows {
         self.categories.append_option(category);
         self.event_times.append_value(row.event_time);
         self.received.append_value(row.received_at);
+        self.candidates.append_option(row.candidate);
         self.n_rows += 1;
     }
 
@@ -120,6 +125,7 @@ impl OutcomeRows {
             Arc::new(self.categories.finish()),
             Arc::new(self.event_times.finish()),
             Arc::new(self.received.finish()),
+            Arc::new(self.candidates.finish()),
         ];
         batch(TableName::Outcomes, columns)
     }
@@ -134,6 +140,7 @@ pub fn outcomes_to_batch(outcomes: &[OutcomeRecord]) -> Result<RecordBatch, Lake
             decision_id: outcome.decision_id.as_ref().map(DecisionId::as_str),
             strategy: outcome.strategy.as_ref().map(StrategyName::as_str),
             unit: outcome.unit.as_ref().map(UnitId::as_str),
+            candidate: outcome.candidate.as_ref().map(CandidateId::as_str),
             event: &outcome.event,
             value: match &outcome.value {
                 OutcomeValue::Number(number) => RowValue::Number(*number),
@@ -154,6 +161,7 @@ pub fn outcomes_from_batch(batch: &RecordBatch) -> Result<Vec<OutcomeRecord>, La
             decision_id: cells.optional_parsed("decision_id", row)?,
             strategy: cells.optional_parsed("strategy", row)?,
             unit: cells.optional_parsed("unit", row)?,
+            candidate: cells.optional_parsed("candidate", row)?,
             event: cells.text("event", row)?.to_owned(),
             value: match (
                 cells.optional_number("value", row)?,

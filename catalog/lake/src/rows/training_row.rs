@@ -1,7 +1,7 @@
 //! Rows of the `training_rows` table.
 
 use arrow::record_batch::RecordBatch;
-use lakeloop_domain::{DecisionId, Features, Micros, TrainingSetId};
+use lakeloop_domain::{CandidateId, DecisionId, Features, Micros, TrainingSetId};
 
 use super::cells::{Cells, batch, instants, numbers, optional_numbers, optional_texts, texts};
 use super::features;
@@ -36,7 +36,7 @@ impl Split {
     }
 }
 
-/// One row of a training set: a decision's features with what came of it.
+/// One row of a training set: a decision's features with what came of it, or those of one candidate of a ranking.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingRow {
     /// The set it belongs to.
@@ -47,9 +47,11 @@ pub struct TrainingRow {
     pub event_time: Micros,
     /// What the row is for.
     pub split: Split,
-    /// The action that was taken; `None` for numbers.
+    /// The action that was taken; `None` for numbers and rankings.
     pub action: Option<String>,
-    /// The probability with which the policy took it.
+    /// The candidate of a ranking, which was returned.
+    pub candidate: Option<CandidateId>,
+    /// The probability with which the policy took the action, or put the candidate at its position.
     pub propensity: f64,
     /// The label, where it is a number or yes (1) and no (0).
     pub label: Option<f64>,
@@ -75,6 +77,7 @@ pub fn training_rows_to_batch(rows: &[TrainingRow]) -> Result<RecordBatch, LakeE
         optional_texts(each().map(|row| row.label_category.as_deref())),
         numeric,
         categorical,
+        optional_texts(each().map(|row| row.candidate.as_ref().map(CandidateId::as_str))),
     ];
     batch(table, columns)
 }
@@ -88,6 +91,7 @@ pub fn training_rows_from_batch(batch: &RecordBatch) -> Result<Vec<TrainingRow>,
             event_time: cells.instant("event_time", row)?,
             split: cells.word("split", row, Split::parse)?,
             action: cells.optional_text("action", row)?.map(str::to_owned),
+            candidate: cells.optional_parsed("candidate", row)?,
             propensity: cells.number("propensity", row)?,
             label: cells.optional_number("label", row)?,
             label_category: cells.optional_text("label_category", row)?.map(str::to_owned),

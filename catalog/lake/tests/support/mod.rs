@@ -52,6 +52,7 @@ pub fn blueprint(name: &str, description: &str) -> Blueprint {
             missing_allowed: true,
             is_feature: true,
         }],
+        candidates: vec![],
         features: vec![FeatureView {
             name: FeatureViewName::new("items").unwrap(),
             entity: Arc::from("unit"),

@@ -219,3 +219,22 @@ async fn a_view_with_other_columns_is_refused_and_kept() {
     );
     assert_eq!(world.lines(&view("w"), "SELECT temp FROM t").await, ["1.0"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rankings_that_were_made_elsewhere_are_refused() {
+    let search = r#"
+        name = "search"
+        unit = "query"
+        decision = { kind = "rank" }
+        candidates = { price = "number" }
+        outcome = { event = "clicked", aggregation = "any", window = "1h" }
+    "#;
+    let mapping = "target = \"decisions\"\nstrategy = \"search\"\ndecision_id = \"id\"\nunit = \"user\"\nevent_time = \"at\"\n\
+                   action = \"dish\"\npropensity = { value = 1 }\n";
+    let world = World::with_blueprint(search).await;
+    assert_eq!(
+        refusal(&world, mapping).await,
+        "mapping.toml:6:10: action: strategy `search` ranks candidates, and rankings that were made elsewhere cannot be imported \
+         in this version; import decisions of strategies that choose or estimate"
+    );
+}

@@ -138,6 +138,7 @@ impl Home {
             decision_id: Some(DecisionId::new(format!("d{idx:06}")).unwrap()),
             strategy: None,
             unit: None,
+            candidate: None,
             event: self.applied.blueprint.outcome.event.clone(),
             value,
             event_time: at,
@@ -145,7 +146,7 @@ impl Home {
         }
     }
 
-    async fn append(&self, table: TableName, batch: RecordBatch) {
+    pub async fn append(&self, table: TableName, batch: RecordBatch) {
         let appended = self.lake.append(&table, vec![batch], None).await.unwrap();
         assert!(matches!(appended, Append::Committed { .. }));
     }

@@ -86,6 +86,7 @@ fn blueprint() -> Blueprint {
         decision: DecisionKind::YesNo { default: false },
         unit: "user".into(),
         context: (0..N_FEATURES).map(field).collect(),
+        candidates: Vec::new(),
         features: Vec::new(),
         outcome: OutcomeSpec {
             event: "click".into(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use lakeloop_decide::{Bundle, Model};
 use lakeloop_domain::{
-    AbsentLabel, Aggregation, AppliedBlueprint, Blueprint, Calibration, ContextField, DecisionKind, EncodedColumn,
-    Encoding, FeatureColumn, FeatureType, FeatureValue, FeatureView, FeatureViewName, Features, ModelLimits,
-    ModelMetrics, ModelRecord, ModelStage, ModelVersion, NamedValue, OutcomeSpec, OutcomeType, Policy, Provenance,
-    Schedule, StrategyName, TrainingSetId,
+    AbsentLabel, Aggregation, AppliedBlueprint, Blueprint, Calibration, Candidate, CandidateId, ContextField,
+    DecisionKind, EncodedColumn, Encoding, FeatureColumn, FeatureType, FeatureValue, FeatureView, FeatureViewName,
+    Features, ModelLimits, ModelMetrics, ModelRecord, ModelStage, ModelVersion, NamedValue, OutcomeSpec, OutcomeType,
+    Policy, Provenance, Schedule, StrategyName, TrainingSetId,
 };
 use serde_json::{Value, json};
 
@@ -48,6 +48,7 @@ pub fn blueprint(decision: DecisionKind, outcome_type: OutcomeType, policy: Poli
             field("table", FeatureType::Number, false),
             field("city", FeatureType::Category, true),
         ],
+        candidates: Vec::new(),
         features: vec![FeatureView {
             name: FeatureViewName::new("weather").unwrap(),
             entity: "city".into(),
@@ -219,4 +220,73 @@ pub fn choice(policy: Policy) -> (Blueprint, ModelRecord) {
     );
     let record = model_record(&blueprint, encoding(Some(&MENU)), trees);
     (blueprint, record)
+}
+
+/// A ranking of dishes: of each candidate `price` (number), `kitchen` (category) and `shelf` (number, no feature).
+pub fn ranking(at_most: Option<u32>, policy: Policy) -> Blueprint {
+    let field = |name: &str, feature_type, is_feature| ContextField {
+        name: name.into(),
+        feature_type,
+        missing_allowed: true,
+        is_feature,
+    };
+    Blueprint {
+        candidates: vec![
+            field("kitchen", FeatureType::Category, true),
+            field("price", FeatureType::Number, true),
+            field("shelf", FeatureType::Number, false),
+        ],
+        ..blueprint(DecisionKind::Rank { at_most }, OutcomeType::Number, policy)
+    }
+}
+
+/// A model of [`ranking`]: cheap candidates 2, others 1; Thai ones half a point more; guests under 30 a point more for all.
+pub fn ranking_model(blueprint: &Blueprint) -> ModelRecord {
+    let encoding = Encoding {
+        columns: vec![
+            column("price", FeatureType::Number, &[]),
+            column("age", FeatureType::Number, &[]),
+            column("kitchen", FeatureType::Category, &["Thai", "Greek"]),
+        ],
+    };
+    let stumps = [
+        Stump(0, 10.0, 2.0, 1.0),
+        Stump(1, 30.0, 1.0, 0.0),
+        Stump(2, 0.5, 0.5, 0.0),
+    ];
+    model_record(blueprint, encoding, artifact("reg:squarederror", 3, &[&stumps]))
+}
+
+/// A candidate in served order.
+pub fn candidate(id: &str, price: Option<f64>, kitchen: &str) -> Candidate {
+    let named = |name: &str, feature_type, value| NamedValue {
+        name: Arc::from(name),
+        feature_type,
+        value,
+    };
+    Candidate {
+        id: CandidateId::new(id).unwrap(),
+        features: vec![
+            named("kitchen", FeatureType::Category, FeatureValue::Category(kitchen.into())),
+            named(
+                "price",
+                FeatureType::Number,
+                price.map_or(FeatureValue::Missing, FeatureValue::Number),
+            ),
+            named("shelf", FeatureType::Number, FeatureValue::Number(1.0)),
+        ],
+    }
+}
+
+/// Scores by the model above for a guest of 40: 1, 2, 1.5, 2.5 and 2; d and then b, e come first.
+pub fn dishes() -> Vec<Candidate> {
+    [
+        ("a", 20.0, "Greek"),
+        ("b", 5.0, "Greek"),
+        ("c", 20.0, "Thai"),
+        ("d", 5.0, "Thai"),
+        ("e", 5.0, "Greek"),
+    ]
+    .map(|(id, price, kitchen)| candidate(id, Some(price), kitchen))
+    .to_vec()
 }

@@ -1,7 +1,7 @@
 //! Owns the bytes of a decision's record: format 2, which is written, and the reading of that and of format 1.
 //!
 //! ```text
-//! 2 | length of common u32 | common | own | numbers f64 × n | texts
+//! 2 | length of common u32 | common | own | numbers f64 × n | texts | numbers and texts of each candidate
 //! ```
 //!
 //! - *common* is what all decisions of one bundle share: versions, policy, salt, actions, names and types of the features.
@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 use lakeloop_decide::Bundle;
 use lakeloop_domain::{
-    BlueprintVersion, Choice, DecisionId, DecisionReason, DecisionRecord, FeatureType, Micros, ModelVersion,
-    NamedValue, StrategyName, UnitId, ValueRef,
+    BlueprintVersion, Candidate, CandidateId, Choice, DecisionId, DecisionReason, DecisionRecord, FeatureType,
+    Features, InvalidId, Micros, ModelVersion, NamedValue, Position, Ranking, StrategyName, UnitId, ValueRef,
 };
-use lakeloop_lake::rows::{DecisionRow, RowChoice};
+use lakeloop_lake::rows::{DecisionRow, RankingRow, RowChoice};
 use serde::{Deserialize, Serialize};
 
 use super::{Undecodable, Unencodable, format_1};
@@ -43,15 +43,33 @@ pub(super) struct Common<'a> {
     /// In served order.
     #[serde(borrow)]
     pub(super) features: Vec<(&'a str, FeatureType)>,
+    /// What each candidate of a ranking has, in the blueprint's order.
+    #[serde(borrow)]
+    pub(super) candidate_features: Vec<(&'a str, FeatureType)>,
 }
 
 /// What was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) enum OwnChoice {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum OwnChoice<'a> {
     /// The action at this position of the bundle's.
     Action(u32),
     /// A number.
     Number(f64),
+    /// An order of candidates, whose values stand at the end of the record.
+    #[serde(borrow)]
+    Ranking(OwnRanking<'a>),
+}
+
+/// A ranking, besides the values of its candidates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OwnRanking<'a> {
+    /// The ids of the candidates, in the request's order.
+    #[serde(borrow)]
+    pub(crate) ids: Cow<'a, [&'a str]>,
+    /// For each position returned, which candidate stands there.
+    pub(crate) order: Cow<'a, [u32]>,
+    /// For each position returned, the probability of that.
+    pub(crate) propensities: Cow<'a, [f64]>,
 }
 
 /// What belongs to one decision, besides the values of its features.
@@ -64,7 +82,8 @@ pub(crate) struct Own<'a> {
     #[serde(borrow)]
     pub(crate) feature_versions: Cow<'a, [(&'a str, i64)]>,
     pub(crate) scores: Cow<'a, [f64]>,
-    pub(crate) choice: OwnChoice,
+    #[serde(borrow)]
+    pub(crate) choice: OwnChoice<'a>,
     pub(crate) propensity: f64,
     pub(crate) reason: DecisionReason,
 }
@@ -76,12 +95,15 @@ pub(crate) struct RecordForm {
     prefix: Vec<u8>,
     /// The types of the features, in served order.
     types: Vec<FeatureType>,
+    /// The types of a candidate's features.
+    candidate_types: Vec<FeatureType>,
 }
 
 impl RecordForm {
     /// The form for a bundle's decisions.
     pub(crate) fn new(bundle: &Bundle) -> Result<Self, Unencodable> {
         let policy = serde_json::to_string(&bundle.blueprint().policy)?;
+        let candidates = bundle.blueprint().candidates.iter();
         let form = Self::of(&Common {
             strategy: bundle.blueprint().name.as_str(),
             blueprint_version: bundle.applied().version.as_str(),
@@ -90,6 +112,7 @@ impl RecordForm {
             salt: bundle.salt(),
             actions: bundle.actions().iter().map(String::as_str).collect(),
             features: bundle.served().map(|(name, of)| (&**name, of)).collect(),
+            candidate_features: candidates.map(|field| (&*field.name, field.feature_type)).collect(),
         })?;
         Ok(form)
     }
@@ -103,34 +126,49 @@ impl RecordForm {
         Ok(Self {
             prefix,
             types: common.features.iter().map(|(_, feature_type)| *feature_type).collect(),
+            candidate_types: common.candidate_features.iter().map(|(_, of)| *of).collect(),
         })
     }
 
     /// Writes a record to `bytes`, in place of what they hold. `values` are those of the bundle's features, all of them,
-    /// in served order; each fits its feature's type.
+    /// in served order, and `candidate_values` those of a ranking's candidates, row-major; each fits its feature's type.
     pub(crate) fn write(
         &self,
         own: &Own<'_>,
         values: &[ValueRef<'_>],
+        candidate_values: &[ValueRef<'_>],
         bytes: &mut Vec<u8>,
     ) -> Result<(), postcard::Error> {
         bytes.clear();
         bytes.extend_from_slice(&self.prefix);
         let mut written = postcard::to_extend(own, std::mem::take(bytes))?;
-        let each = || self.types.iter().zip(values);
-        for (_, value) in each().filter(|(of, _)| **of != FeatureType::Category) {
-            written.extend_from_slice(&value.as_number().unwrap_or(f64::NAN).to_le_bytes());
-        }
-        for (_, value) in each().filter(|(of, _)| **of == FeatureType::Category) {
-            let text = match value {
-                ValueRef::Category(text) => Some(*text),
-                _ => None,
-            };
-            written = postcard::to_extend(&text, written)?;
+        written = write_values(&self.types, values, written)?;
+        for candidate in candidate_values.chunks_exact(self.candidate_types.len().max(1)) {
+            written = write_values(&self.candidate_types, candidate, written)?;
         }
         *bytes = written;
         Ok(())
     }
+}
+
+/// Adds the values of features with these types: the numbers, and then the texts.
+fn write_values(
+    types: &[FeatureType],
+    values: &[ValueRef<'_>],
+    mut written: Vec<u8>,
+) -> Result<Vec<u8>, postcard::Error> {
+    let each = || types.iter().zip(values);
+    for (_, value) in each().filter(|(of, _)| **of != FeatureType::Category) {
+        written.extend_from_slice(&value.as_number().unwrap_or(f64::NAN).to_le_bytes());
+    }
+    for (_, value) in each().filter(|(of, _)| **of == FeatureType::Category) {
+        let text = match value {
+            ValueRef::Category(text) => Some(*text),
+            _ => None,
+        };
+        written = postcard::to_extend(&text, written)?;
+    }
+    Ok(written)
 }
 
 /// A record as it was read.
@@ -150,6 +188,7 @@ pub(crate) struct DecisionReader<'a> {
     /// The decision that was read last.
     own: Option<Own<'a>>,
     values: Vec<ValueRef<'a>>,
+    candidate_values: Vec<ValueRef<'a>>,
 }
 
 impl<'a> DecisionReader<'a> {
@@ -176,21 +215,42 @@ impl<'a> DecisionReader<'a> {
             last: Some((_, common)),
             own: kept,
             values,
+            candidate_values,
             ..
         } = self
         else {
             return Err(Undecodable::Short);
         };
         let common: &Common<'a> = common;
-        read_values(&common.features, rest, values)?;
+        values.clear();
+        candidate_values.clear();
+        let mut rest = read_values(&common.features, rest, values)?;
         let own = kept.insert(own);
-        let choice = match own.choice {
-            OwnChoice::Number(number) => RowChoice::Number(number),
+        let choice = match &own.choice {
+            OwnChoice::Number(number) => RowChoice::Number(*number),
             OwnChoice::Action(idx) => {
-                let action = usize::try_from(idx).ok().and_then(|idx| common.actions.get(idx));
-                RowChoice::Action(action.ok_or(Undecodable::Action { idx })?)
+                let action = usize::try_from(*idx).ok().and_then(|idx| common.actions.get(idx));
+                RowChoice::Action(action.ok_or(Undecodable::Action { idx: *idx })?)
+            }
+            OwnChoice::Ranking(ranking) => {
+                for _ in ranking.ids.iter() {
+                    rest = read_values(&common.candidate_features, rest, candidate_values)?;
+                }
+                if let Some(idx) = ranking.order.iter().find(|idx| **idx as usize >= ranking.ids.len()) {
+                    return Err(Undecodable::Candidate { idx: *idx });
+                }
+                RowChoice::Ranking(RankingRow {
+                    ids: &ranking.ids,
+                    features: &common.candidate_features,
+                    values: candidate_values,
+                    order: &ranking.order,
+                    propensities: &ranking.propensities,
+                })
             }
         };
+        if !rest.is_empty() {
+            return Err(Undecodable::Long { n_bytes: rest.len() });
+        }
         Ok(DecisionRow {
             decision_id: own.decision_id,
             strategy: common.strategy,
@@ -230,12 +290,12 @@ impl<'a> DecisionReader<'a> {
     }
 }
 
-/// Reads the values of features, in place of what `values` hold.
+/// Reads the values of features, behind those that `values` hold; what follows them.
 fn read_values<'a>(
     features: &[(&'a str, FeatureType)],
     bytes: &'a [u8],
     values: &mut Vec<ValueRef<'a>>,
-) -> Result<(), Undecodable> {
+) -> Result<&'a [u8], Undecodable> {
     let n_texts = features.iter().filter(|(_, of)| *of == FeatureType::Category).count();
     let n_number_bytes = (features.len() - n_texts) * size_of::<f64>();
     let (numbers, mut texts) = bytes.split_at_checked(n_number_bytes).ok_or(Undecodable::Short)?;
@@ -244,7 +304,6 @@ fn read_values<'a>(
         .0
         .iter()
         .map(|number| f64::from_le_bytes(*number));
-    values.clear();
     for (_, feature_type) in features {
         let value = match feature_type {
             FeatureType::Category => {
@@ -260,10 +319,7 @@ fn read_values<'a>(
         };
         values.push(value);
     }
-    match texts.is_empty() {
-        true => Ok(()),
-        false => Err(Undecodable::Long { n_bytes: texts.len() }),
-    }
+    Ok(texts)
 }
 
 /// Reads one decision.
@@ -274,8 +330,39 @@ pub(crate) fn decode(record: &[u8]) -> Result<DecisionRecord, Undecodable> {
     }
 }
 
+fn to_features(features: &[(&str, FeatureType)], values: &[ValueRef<'_>]) -> Features {
+    let named = features.iter().zip(values);
+    named
+        .map(|((name, feature_type), value)| NamedValue {
+            name: (*name).into(),
+            feature_type: *feature_type,
+            value: (*value).into(),
+        })
+        .collect()
+}
+
+fn to_ranking(row: &RankingRow<'_>) -> Result<Ranking, InvalidId> {
+    let n_features = row.features.len();
+    let candidates = row.ids.iter().enumerate().map(|(idx, id)| {
+        let values = &row.values[idx * n_features..(idx + 1) * n_features];
+        Ok(Candidate {
+            id: CandidateId::new(*id)?,
+            features: to_features(row.features, values),
+        })
+    });
+    let positions = row.order.iter().zip(row.propensities).map(|(idx, propensity)| {
+        Ok(Position {
+            candidate: CandidateId::new(row.ids[*idx as usize])?,
+            propensity: *propensity,
+        })
+    });
+    Ok(Ranking {
+        candidates: candidates.collect::<Result<_, InvalidId>>()?,
+        positions: positions.collect::<Result<_, InvalidId>>()?,
+    })
+}
+
 fn to_record(row: &DecisionRow<'_>) -> Result<DecisionRecord, Undecodable> {
-    let features = row.features.iter().zip(row.values);
     let versions = row.feature_versions.iter();
     Ok(DecisionRecord {
         decision_id: DecisionId::new(row.decision_id)?,
@@ -285,19 +372,14 @@ fn to_record(row: &DecisionRow<'_>) -> Result<DecisionRecord, Undecodable> {
         unit: UnitId::new(row.unit)?,
         event_time: row.event_time,
         received_at: row.received_at,
-        features: features
-            .map(|((name, feature_type), value)| NamedValue {
-                name: (*name).into(),
-                feature_type: *feature_type,
-                value: (*value).into(),
-            })
-            .collect(),
+        features: to_features(row.features, row.values),
         feature_versions: versions.map(|(view, version)| ((*view).to_owned(), *version)).collect(),
         actions: row.actions.iter().map(|action| (*action).to_owned()).collect(),
         scores: row.scores.to_vec(),
         choice: match row.choice {
             RowChoice::Action(action) => Choice::Action(action.to_owned()),
             RowChoice::Number(number) => Choice::Number(number),
+            RowChoice::Ranking(ranking) => Choice::Ranking(to_ranking(&ranking)?),
         },
         propensity: row.propensity,
         reason: row.reason,

@@ -8,7 +8,7 @@ mod decision;
 mod format_1;
 mod outcome;
 
-pub(crate) use decision::{DecisionReader, Own, OwnChoice, Read, RecordForm, decode as decode_decision};
+pub(crate) use decision::{DecisionReader, Own, OwnChoice, OwnRanking, Read, RecordForm, decode as decode_decision};
 pub(crate) use outcome::{EntryValue, OutcomeEntry};
 
 /// Why decisions of a bundle cannot be journalled.
@@ -51,6 +51,12 @@ pub enum Undecodable {
     /// The record's choice is none of its actions.
     #[error("the record is damaged: it has no action {idx}")]
     Action {
+        /// The position that it gives.
+        idx: u32,
+    },
+    /// The record's ranking holds a candidate that is none of its own.
+    #[error("the record is damaged: it has no candidate {idx}")]
+    Candidate {
         /// The position that it gives.
         idx: u32,
     },

@@ -1,4 +1,5 @@
-//! Owns the bytes of an outcome's record: a format byte and the postcard form of one outcome.
+//! Owns the bytes of an outcome's record: a format byte and the postcard form of one outcome, and after it, in format 2,
+//! that of the candidate which the outcome is about.
 
 use lakeloop_domain::Micros;
 use lakeloop_lake::rows::{OutcomeRow, RowValue};
@@ -8,6 +9,9 @@ use super::Undecodable;
 
 /// The first byte of an outcome.
 const FORMAT: u8 = 1;
+
+/// The first byte of an outcome that names a candidate.
+const WITH_CANDIDATE: u8 = 2;
 
 /// What an outcome carries.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -28,13 +32,19 @@ pub(crate) struct OutcomeEntry<'a> {
     pub(crate) value: EntryValue<'a>,
     pub(crate) event_time: Micros,
     pub(crate) received_at: Micros,
+    #[serde(skip)]
+    pub(crate) candidate: Option<&'a str>,
 }
 
 impl<'a> OutcomeEntry<'a> {
     /// Adds the record to `bytes`.
     pub(crate) fn write(&self, bytes: &mut Vec<u8>) -> Result<(), postcard::Error> {
-        bytes.push(FORMAT);
-        *bytes = postcard::to_extend(self, std::mem::take(bytes))?;
+        bytes.push(self.candidate.map_or(FORMAT, |_| WITH_CANDIDATE));
+        let mut written = postcard::to_extend(self, std::mem::take(bytes))?;
+        if let Some(candidate) = self.candidate {
+            written = postcard::to_extend(candidate, written)?;
+        }
+        *bytes = written;
         Ok(())
     }
 
@@ -43,9 +53,16 @@ impl<'a> OutcomeEntry<'a> {
         match record.split_first() {
             None => Err(Undecodable::Empty),
             Some((&FORMAT, body)) => Ok(postcard::from_bytes(body)?),
+            Some((&WITH_CANDIDATE, body)) => {
+                let (entry, rest): (Self, _) = postcard::take_from_bytes(body)?;
+                Ok(Self {
+                    candidate: Some(postcard::from_bytes(rest)?),
+                    ..entry
+                })
+            }
             Some((found, _)) => Err(Undecodable::Format {
                 found: *found,
-                known: FORMAT,
+                known: WITH_CANDIDATE,
             }),
         }
     }
@@ -57,6 +74,7 @@ impl<'a> OutcomeEntry<'a> {
             decision_id: self.decision_id,
             strategy: self.strategy,
             unit: self.unit,
+            candidate: self.candidate,
             event: self.event,
             value: match self.value {
                 EntryValue::Number(number) => RowValue::Number(number),

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use lakeloop_domain::{
-    BlueprintVersion, Choice, DecisionId, DecisionReason, DecisionRecord, FeatureType, FeatureValue, ModelVersion,
-    NamedValue, Policy, StrategyName, UnitId, ValueRef,
+    BlueprintVersion, Candidate, CandidateId, Choice, DecisionId, DecisionReason, DecisionRecord, FeatureType,
+    FeatureValue, ModelVersion, NamedValue, Policy, Position, Ranking, StrategyName, UnitId, ValueRef,
 };
 
 use super::decision::Common;
@@ -49,6 +49,10 @@ fn decision() -> DecisionRecord {
 
 /// The record's bytes as the server writes them.
 fn encoded(record: &DecisionRecord) -> Vec<u8> {
+    let candidates: &[Candidate] = match &record.choice {
+        Choice::Ranking(ranking) => &ranking.candidates,
+        _ => &[],
+    };
     let policy = record.policy.map(|policy| serde_json::to_string(&policy).unwrap());
     let form = RecordForm::of(&Common {
         strategy: record.strategy.as_str(),
@@ -62,6 +66,14 @@ fn encoded(record: &DecisionRecord) -> Vec<u8> {
             .iter()
             .map(|one| (&*one.name, one.feature_type))
             .collect(),
+        candidate_features: match candidates.first() {
+            None => Vec::new(),
+            Some(first) => first
+                .features
+                .iter()
+                .map(|one| (&*one.name, one.feature_type))
+                .collect(),
+        },
     });
     let own = Own {
         decision_id: record.decision_id.as_str(),
@@ -80,13 +92,26 @@ fn encoded(record: &DecisionRecord) -> Vec<u8> {
                 let idx = record.actions.iter().position(|one| one == action).unwrap();
                 OwnChoice::Action(idx as u32)
             }
+            Choice::Ranking(ranking) => {
+                let ids: Vec<&str> = candidates.iter().map(|candidate| candidate.id.as_str()).collect();
+                let idx = |position: &Position| ids.iter().position(|id| *id == position.candidate.as_str()).unwrap();
+                OwnChoice::Ranking(OwnRanking {
+                    order: ranking.positions.iter().map(|position| idx(position) as u32).collect(),
+                    propensities: ranking.positions.iter().map(|position| position.propensity).collect(),
+                    ids: Cow::Owned(ids),
+                })
+            }
         },
         propensity: record.propensity,
         reason: record.reason,
     };
     let values: Vec<ValueRef<'_>> = record.features.iter().map(|one| (&one.value).into()).collect();
+    let of_candidates = candidates.iter().flat_map(|candidate| &candidate.features);
+    let candidate_values: Vec<ValueRef<'_>> = of_candidates.map(|one| (&one.value).into()).collect();
     let mut bytes = vec![77; 3];
-    form.unwrap().write(&own, &values, &mut bytes).unwrap();
+    form.unwrap()
+        .write(&own, &values, &candidate_values, &mut bytes)
+        .unwrap();
     bytes
 }
 
@@ -130,6 +155,67 @@ fn a_decision_comes_back_bit_for_bit() {
     check(&record);
 }
 
+/// A decision that ranked three candidates and returned two.
+fn ranking() -> DecisionRecord {
+    let candidate = |id: &str, price: FeatureValue, brand: FeatureValue| Candidate {
+        id: CandidateId::new(id).unwrap(),
+        features: vec![
+            NamedValue {
+                name: "price".into(),
+                feature_type: FeatureType::Number,
+                value: price,
+            },
+            NamedValue {
+                name: "brand".into(),
+                feature_type: FeatureType::Category,
+                value: brand,
+            },
+        ],
+    };
+    let position = |id: &str, propensity| Position {
+        candidate: CandidateId::new(id).unwrap(),
+        propensity,
+    };
+    DecisionRecord {
+        actions: Vec::new(),
+        scores: vec![0.1, 0.3, 0.2],
+        choice: Choice::Ranking(Ranking {
+            candidates: vec![
+                candidate("sku 1", FeatureValue::Number(-0.0), FeatureValue::Missing),
+                candidate("ß", FeatureValue::Missing, FeatureValue::Category("Köln".into())),
+                candidate("3", FeatureValue::Number(1e300), FeatureValue::Category(String::new())),
+            ],
+            positions: vec![position("ß", 0.9), position("3", 0.1 + 0.2)],
+        }),
+        ..decision()
+    }
+}
+
+#[test]
+fn a_ranking_comes_back_bit_for_bit() {
+    check(&ranking());
+    let bytes = encoded(&ranking());
+    for len in 1..bytes.len() {
+        assert!(decode_decision(&bytes[..len]).is_err(), "cut to {len} bytes");
+    }
+    // A reader that meets it between others has their values out of the way.
+    let records = [decision(), ranking(), decision(), ranking()];
+    let bytes: Vec<Vec<u8>> = records.iter().map(encoded).collect();
+    let mut reader = DecisionReader::default();
+    for (record, bytes) in records.iter().zip(&bytes) {
+        let Read::Row(row) = reader.read(bytes).unwrap() else {
+            unreachable!("the record has the present format")
+        };
+        assert_eq!(row.values.len(), record.features.len());
+        if let lakeloop_lake::rows::RowChoice::Ranking(ranking) = row.choice {
+            assert_eq!(
+                (ranking.ids, ranking.order, ranking.values.len()),
+                (&["sku 1", "ß", "3"][..], &[1, 2][..], 6)
+            );
+        }
+    }
+}
+
 #[test]
 fn a_reader_tells_the_records_of_several_bundles_apart() {
     let mut other = decision();
@@ -171,12 +257,17 @@ fn an_outcome_comes_back() {
         value: EntryValue::Category("ramen"),
         event_time: -1,
         received_at: i64::MAX,
+        candidate: None,
     };
-    let mut bytes = Vec::new();
-    outcome.write(&mut bytes).unwrap();
-    assert_eq!(OutcomeEntry::read(&bytes).unwrap(), outcome);
-    for len in 0..bytes.len() {
-        assert!(OutcomeEntry::read(&bytes[..len]).is_err(), "cut to {len} bytes");
+    // Outcomes without a candidate are written as they were before there were any.
+    for (candidate, format) in [(None, 1), (Some("sku 1"), 2)] {
+        let outcome = OutcomeEntry { candidate, ..outcome };
+        let mut bytes = Vec::new();
+        outcome.write(&mut bytes).unwrap();
+        assert_eq!((OutcomeEntry::read(&bytes).unwrap(), bytes[0]), (outcome, format));
+        for len in 0..bytes.len() {
+            assert!(OutcomeEntry::read(&bytes[..len]).is_err(), "cut to {len} bytes");
+        }
     }
 }
 

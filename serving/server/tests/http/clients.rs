@@ -117,6 +117,7 @@ async fn the_openfeature_sdk_decides_and_each_decision_is_logged() {
                     (&(action == "yes").into(), &action.as_str().into())
                 );
             }
+            Choice::Ranking(ranking) => panic!("{ranking:?} without candidates"),
             Choice::Action(action) => {
                 assert_eq!(
                     (&one["value"], &one["variant"]),

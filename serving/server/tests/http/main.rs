@@ -17,6 +17,7 @@ mod hosting;
 mod models;
 mod observe;
 mod protocols;
+mod rank;
 mod refusals;
 mod repeats;
 mod restart;
