@@ -42,6 +42,14 @@ test-clients: clients
 test-crash rounds="200":
     LAKELOOP_CRASH_ROUNDS={{ rounds }} cargo test --quiet --test crash -- --nocapture --exact killed_at_any_point_nothing_is_lost_or_doubled
 
+# damaged and made-up model files against serving/trees, under AddressSanitizer (needs nightly Rust and cargo-fuzz); what finds new paths is kept under target/
+fuzz-trees seconds="180":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cd serving/trees
+    mkdir -p fuzz/target/found
+    cargo +nightly fuzz run model fuzz/target/found fuzz/corpus/model tests/golden -- -max_total_time="$1" -max_len=16384 -timeout=10 -print_final_stats=1
+
 # one decision next to libxgboost, and HTTP decide next to an empty handler (needs wrk)
 bench-decide:
     tests/bench/run

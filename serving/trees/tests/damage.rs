@@ -127,6 +127,16 @@ fn many_mutations_at_once() {
     }
 }
 
+#[test]
+fn what_the_fuzzer_kept() {
+    let corpus = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/model")).unwrap();
+    let models: Vec<Vec<u8>> = corpus
+        .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    let n_sound = models.iter().filter(|model| check(model)).count();
+    assert!(n_sound > 0 && n_sound < models.len(), "{n_sound} of {}", models.len());
+}
+
 /// Bytes that mean something to one of the parsers.
 const MARKS: &[u8] = b"[]{}\"'$#,:-0123456789.eENIiUlLdDSCTFZ\0\xff\x7f\x80";
 
