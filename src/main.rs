@@ -16,6 +16,8 @@ mod output;
 
 mod progress;
 
+mod stop;
+
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};

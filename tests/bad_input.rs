@@ -50,7 +50,10 @@ fn blueprints_with_mistakes_are_refused_with_their_lines() {
         &["late.toml", "outcome", "event"],
     );
     check(
-        &BLUEPRINT.replace("kind = \"yes_no\"\ndefault = false", "kind = \"rank\""),
+        &BLUEPRINT.replace(
+            "kind = \"yes_no\"\ndefault = false",
+            "kind = \"quantile\"\nquantile = 0.9\ndefault = 1.0",
+        ),
         &["late.toml:5", "not built yet"],
     );
     check(&BLUEPRINT.replace("\"1h\"", "\"soon\""), &["outcome.window"]);

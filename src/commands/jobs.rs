@@ -9,9 +9,9 @@ use lakeloop_pipeline::{JobContext, RunEnd, RunOutcome, Scheduler, run_job, run_
 use serde_json::{Value, json};
 
 use crate::arguments::{JobsArguments, JobsCommand};
-use crate::commands::serve::stopped;
 use crate::output::Output;
 use crate::progress::TrainingProgress;
+use crate::stop::StopSignals;
 use crate::{home, instant};
 
 /// Carries out one of the three.
@@ -44,9 +44,10 @@ pub async fn run(home: &Path, args: &JobsArguments, output: &Output) -> anyhow::
         JobsCommand::List => list(&ctx, output).await,
         JobsCommand::Schedule => {
             home::log(&log)?;
+            let mut stop = StopSignals::listen()?;
             let scheduler = Scheduler::start(ctx).await?;
             output.say("running the schedule; Ctrl-C stops")?;
-            stopped().await?;
+            stop.next().await;
             Ok(scheduler.stop().await?)
         }
     }

@@ -9,10 +9,10 @@ use lakeloop_lake::Lake;
 use lakeloop_pipeline::{JobContext, Scheduler};
 use lakeloop_server::Server;
 use lakeloop_wire::Endpoint;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::ServeArguments;
 use crate::home;
+use crate::stop::StopSignals;
 
 /// Starts what the settings and the flags leave on, says where it listens, and runs until SIGTERM or Ctrl-C; then
 /// finishes the requests under way and brings the journals into the lake. A second signal ends it at once.
@@ -32,12 +32,16 @@ pub async fn run(home: &Path, args: &ServeArguments) -> anyhow::Result<()> {
     );
     home::log(&settings.log)?;
     let lake = home::open_lake(&settings).await?;
-    let running = Running::start(&settings, &lake).await?;
-    stopped().await?;
+    let mut stop = StopSignals::listen()?;
+    let running = tokio::select! {
+        running = Running::start(&settings, &lake) => running?,
+        // As if it were killed: the journal keeps what was acknowledged.
+        () = stop.next() => return Ok(()),
+    };
+    stop.next().await;
     tokio::select! {
         ended = running.stop() => ended,
-        again = stopped() => {
-            again?;
+        () = stop.next() => {
             anyhow::bail!("stopped at once, as asked twice; what the lake has not taken stays in the journal until the next start")
         }
     }
@@ -102,14 +106,4 @@ impl Running {
         scheduler?;
         Ok(())
     }
-}
-
-/// Returns when this process is asked to stop.
-pub async fn stopped() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-    }
-    Ok(())
 }

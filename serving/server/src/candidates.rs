@@ -75,9 +75,6 @@ impl<'r> Candidates<'r> {
             }
             (Some(given), true) => given,
         };
-        if given.is_empty() {
-            return refuse("`candidates` is empty; send at least one".into());
-        }
         if given.len() > at_most {
             return refuse(format!(
                 "`candidates` holds {}; send at most {at_most}, or raise server.max_candidates in lakeloop.toml",

@@ -269,6 +269,10 @@ impl<'a> DecideRequest<'a> {
         let context = fields.context()?;
         let candidates = match fields.take("candidates") {
             None => None,
+            Some(Json::List(items)) if items.is_empty() => {
+                let detail = "`candidates` is empty; send at least one";
+                return Err(Problem::invalid(at.field("candidates"), detail));
+            }
             Some(Json::List(items)) => {
                 let each = items.into_iter().enumerate();
                 let read = each.map(|(idx, item)| CandidateRequest::read(item, at.candidate(idx)));
