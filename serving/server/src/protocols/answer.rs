@@ -24,6 +24,9 @@ pub(crate) struct Decided<'a> {
     /// The number; none for actions.
     #[serde(default)]
     pub(crate) value: Option<f64>,
+    /// The ids of the candidates that were returned, in their order; empty where nothing was ranked.
+    #[serde(default)]
+    pub(crate) ranking: Vec<String>,
     pub(crate) scores: Scores,
     pub(crate) propensity: f64,
     #[serde(borrow)]
@@ -101,5 +104,15 @@ mod tests {
         assert_eq!((decided.scores.actions.len(), decided.scores.scores), (0, vec![2.5]));
         assert_eq!((decided.value, decided.model_version), (Some(2.5), None));
         assert_eq!(decided.missing_features, ["t"]);
+    }
+
+    #[test]
+    fn a_ranking_keeps_its_order() {
+        let ranked = br#"{"decision_id":"d","strategy":"s","ranking":["b","c"],"scores":{"a":0.1,"b":0.3,"c":0.2},
+            "propensity":1.0,"reason":"exploit","blueprint_version":"0123456789abcdef","model_version":3}"#;
+        let decided = Decided::read(ranked).unwrap();
+        assert_eq!(decided.ranking, ["b", "c"]);
+        assert_eq!(decided.scores.actions, ["a", "b", "c"]);
+        assert_eq!((decided.action, decided.value), (None, None));
     }
 }

@@ -1,5 +1,7 @@
 //! Rankings: candidates that come with a request, put in order, logged, answered again, and reported on.
 
+use arrow::array::AsArray as _;
+use arrow::ipc::reader::StreamReader;
 use lakeloop_decide::{Bundle, Replay, replay};
 use lakeloop_domain::{Choice, DecisionReason, FeatureValue, OutcomeValue, StrategyName};
 use lakeloop_lake::blueprints;
@@ -149,6 +151,30 @@ async fn a_batch_ranks_each_of_its_requests() {
         .post("/v1/decide/batch", &json!({ "decisions": [dish, bad] }).to_string())
         .await;
     assert_eq!(refused.problem().2, "decisions[1].candidates[2].context.price");
+    site.server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_answers_holds_the_rankings() {
+    let home = Home::new();
+    let site = home.start_with(&[SEARCH, DISH]).await;
+    let search: Value = serde_json::from_str(&request(three())).unwrap();
+    let dish = json!({ "strategy": "dish", "unit": "ada", "context": { "age": 41 } });
+    let asked = site
+        .client
+        .post(format!("{}/v1/decide/batch", site.base))
+        .header("accept", "application/vnd.apache.arrow.stream")
+        .header("content-type", "application/json")
+        .body(json!({ "decisions": [search, dish] }).to_string());
+    let body = asked.send().await.unwrap().bytes().await.unwrap();
+    let mut batches = StreamReader::try_new(&*body, None).unwrap();
+    let batch = batches.next().unwrap().unwrap();
+    let rankings = batch.column_by_name("ranking").unwrap().as_list::<i32>();
+    let ranking = |row: usize| -> Vec<String> {
+        let ids = rankings.value(row);
+        ids.as_string::<i32>().iter().map(|id| id.unwrap().to_owned()).collect()
+    };
+    assert_eq!((ranking(0), ranking(1)), (vec!["a".into(), "b".into()], vec![]));
     site.server.shutdown().await.unwrap();
 }
 

@@ -2,10 +2,11 @@
 //!
 //! | answer | columns |
 //! |---|---|
-//! | decisions | `decision_id`, `strategy`, `action`, `value`, `actions`, `scores`, `propensity`, `reason`, `blueprint_version`, `model_version`, `missing_features` |
+//! | decisions | `decision_id`, `strategy`, `action`, `value`, `ranking`, `actions`, `scores`, `propensity`, `reason`, `blueprint_version`, `model_version`, `missing_features` |
 //! | scores | `scores`; the schema's metadata holds `model_version` |
 //!
-//! `scores` are lists; `actions` holds the action of each score, and nothing where scores do not belong to actions.
+//! `ranking`, `actions` and `scores` are lists. `actions` holds the action or the candidate of each score, and nothing where
+//! scores belong to neither; `ranking` is empty where nothing was ranked.
 
 use std::sync::Arc;
 
@@ -43,6 +44,11 @@ pub(super) fn decisions(answers: &[Bytes]) -> Result<RecordBatch, Problem> {
         ("strategy", column(&|one| Some(one.strategy.clone().into())), false),
         ("action", column(&|one| one.action.clone().map(Into::into)), true),
         ("value", numbers(&|one| one.value), true),
+        (
+            "ranking",
+            text_lists(decided.iter().map(|one| one.ranking.as_slice())),
+            false,
+        ),
         (
             "actions",
             text_lists(decided.iter().map(|one| one.scores.actions.as_slice())),
