@@ -18,8 +18,10 @@
 //! strategy's blueprint and model version. While it matches, the client keeps its decisions: nothing is decided, so nothing
 //! is logged twice and nothing is served that was not logged; outcomes go to the decision ids that it has. As soon as a
 //! blueprint, a model or the context changes, all are decided and logged anew. A bulk answer that a later one could better
-//! (a feature of the lake was missing, a model failed) has no tag. `*` never matches: it does not say what is held.
+//! (a feature of the lake was missing, a model failed or was not loaded in time) has no tag. `*` never matches: it does not say what is held.
 //! An answer that got lost was logged all the same; like every decision without an id chosen by the caller.
+
+use std::sync::Arc;
 
 use actix_web::http::header::{ETAG, IF_NONE_MATCH};
 use actix_web::web::{Bytes, Data};
@@ -29,11 +31,12 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::decide;
+use crate::hosting::Hosted;
 use crate::json::{Json, Object};
 use crate::problem::{Missing, Problem};
 use crate::protocols::answer::Decided;
 use crate::routes::{self, Body, Entry};
-use crate::state::{App, Strategies, Strategy};
+use crate::state::{App, Strategy};
 use crate::wire::{At, DecideRequest, Fields};
 
 /// The key of the context that holds the unit.
@@ -98,14 +101,14 @@ async fn bulk(app: &App, request: &HttpRequest, bytes: Body) -> Result<HttpRespo
     let context = read_context(&bytes)?;
     unit(&context)?;
     let strategies = app.strategies.load_full();
-    let tag = entity_tag(&strategies, &context);
+    let sorted: Vec<Tagged<'_>> = strategies.sorted().into_iter().map(Tagged::of).collect();
+    let tag = entity_tag(&sorted, &context);
     if matches(request, &tag) {
         return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
     }
-    let sorted: Vec<_> = strategies.sorted().into_iter().map(|hosted| hosted.plain()).collect();
     let mut flags: Vec<Option<Value>> = Vec::with_capacity(sorted.len());
     let (mut requests, mut pending) = (Vec::new(), Vec::new());
-    for (idx, strategy) in sorted.iter().enumerate() {
+    for (idx, Tagged { strategy, .. }) in sorted.iter().enumerate() {
         match asked(app, strategy, context.clone()) {
             Ok((request, ignored)) => {
                 requests.push(request);
@@ -117,11 +120,16 @@ async fn bulk(app: &App, request: &HttpRequest, bytes: Body) -> Result<HttpRespo
     }
     let mut is_final = true;
     for (answer, (idx, ignored)) in decide::each(app, requests).await?.into_iter().zip(pending) {
-        let strategy = sorted[idx];
+        let Tagged {
+            strategy,
+            model_version,
+        } = &sorted[idx];
         flags[idx] = Some(match answer {
             Ok(answer) => {
                 let decided = Decided::read(&answer)?;
-                is_final &= decided.missing_features.is_empty() && decided.reason != "fallback";
+                is_final &= decided.missing_features.is_empty()
+                    && decided.reason != "fallback"
+                    && decided.model_version == *model_version;
                 success(strategy, &decided, &ignored)?
             }
             Err(problem) => failure(Some(&strategy.name), &problem),
@@ -238,12 +246,32 @@ fn success(strategy: &Strategy, decided: &Decided<'_>, ignored: &[String]) -> Re
     }))
 }
 
+/// A strategy as the tag names it.
+struct Tagged<'a> {
+    strategy: &'a Strategy,
+    /// The model that is to decide. Another one does, or none, when it is not loaded in time, cannot be, or is swapped
+    /// after the tag was made: then the tag does not stand for what was decided.
+    model_version: Option<u32>,
+}
+
+impl<'a> Tagged<'a> {
+    fn of(hosted: &'a Arc<Hosted>) -> Self {
+        Self {
+            strategy: hosted.plain(),
+            model_version: hosted.model_version().map(|version| version.0),
+        }
+    }
+}
+
 /// The tag of all flags for a context, whatever the order of its keys.
-fn entity_tag(strategies: &Strategies, context: &Object<'_>) -> String {
+fn entity_tag(flags: &[Tagged<'_>], context: &Object<'_>) -> String {
     let mut hash = Sha256::new();
-    for hosted in strategies.sorted() {
-        let strategy = hosted.plain();
-        let version = hosted.model_version().map_or(0, |version| version.0);
+    for Tagged {
+        strategy,
+        model_version,
+    } in flags
+    {
+        let version = model_version.unwrap_or_default();
         for text in [
             &*strategy.name,
             strategy.bundle.applied().version.as_str(),

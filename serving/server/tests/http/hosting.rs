@@ -123,6 +123,29 @@ async fn a_request_does_not_wait_longer_than_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn flags_that_were_decided_before_their_model_was_there_have_no_tag() {
+    let mut home = Home::new();
+    home.settings.server.model_load_timeout = Duration::ZERO;
+    let site = site_of(&home, 0..2).await;
+    let path = "/ofrep/v1/evaluate/flags";
+    let body = r#"{"context":{"targetingKey":"p","a":0.5,"b":-1,"c":0.1,"d":2,"e":0}}"#;
+    let evaluate = || async {
+        let (answer, headers) = site.exchange("POST", path, &[], body).await;
+        let flags = answer.json()["flags"].as_array().unwrap().clone();
+        let by_model = flags.iter().filter(|flag| flag["metadata"]["model_version"] == 1);
+        (by_model.count(), headers.contains_key("etag"))
+    };
+    // A load may be done in time all the same; the tag says that all were.
+    let (n_by_model, is_tagged) = evaluate().await;
+    assert_eq!(is_tagged, n_by_model == 2, "{n_by_model} of 2 by their model");
+    for idx in 0..2 {
+        site.until("/v1/decide", &ask(idx), |answer| answer["model_version"] == 1)
+            .await;
+    }
+    assert_eq!(evaluate().await, (2, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_swaps_under_load_fail_no_request() {
     let home = Home::new();
     let site = site_of(&home, 0..5).await;
