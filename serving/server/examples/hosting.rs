@@ -8,12 +8,12 @@
 //! - `hosting ask URL N`: one request to each of the N strategies;
 //! - `hosting p99 URL N SECONDS`: two callers that pause between requests to random strategies; prints the 99th percentile of the
 //!   answers' times, in microseconds, and the number of answers;
-//! - `hosting swap HOME URL N SWAPS`: moves models of the first N strategies between stages while two callers ask for
-//!   these strategies without a pause; prints how many answers there were, and how many were no success.
+//! - `hosting swap HOME URL N SWAPS`: moves models of the first N strategies between stages while two callers that
+//!   pause between requests ask for these strategies; prints how many answers there were, and how many were no success.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -31,7 +31,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const N_FEATURES: usize = 50;
 
-/// The load of the latency figures is far from what the machine can do.
+/// The load is far from what the machine can do: latencies are those of requests, and stage moves have a core.
 const PAUSE: Duration = Duration::from_millis(1);
 
 #[tokio::main]
@@ -221,6 +221,56 @@ async fn p99(url: &str, n_strategies: usize, lasting: Duration) -> Result<(), Fa
     say(&format!("{:.1} {}", p99.as_secs_f64() * 1e6, times.len()))
 }
 
+/// Files that stage moves have replaced. Each move writes its models anew, so that ten thousand would leave gigabytes; nothing
+/// reads a file again once its strategy was moved anew and the server has seen that.
+struct ReplacedFiles {
+    folder: PathBuf,
+    known: HashSet<PathBuf>,
+    /// What each of the last rounds wrote, the last round at the end. A round moves every strategy once.
+    rounds: VecDeque<Vec<PathBuf>>,
+}
+
+impl ReplacedFiles {
+    /// Rounds that a file is kept for after the one that wrote it: the first replaces it, the others are the server's time.
+    const N_KEPT: usize = 5;
+
+    fn new(folder: PathBuf) -> Result<Self, Failure> {
+        let mut files = Self {
+            folder,
+            known: HashSet::new(),
+            rounds: VecDeque::new(),
+        };
+        let _ = files.written()?;
+        Ok(files)
+    }
+
+    /// The files that were not there the last time.
+    fn written(&mut self) -> Result<Vec<PathBuf>, Failure> {
+        let mut written = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let is_data = path.extension().is_some_and(|extension| extension == "parquet");
+            if is_data && self.known.insert(path.clone()) {
+                written.push(path);
+            }
+        }
+        Ok(written)
+    }
+
+    /// Ends a round: deletes what is old enough.
+    fn next_round(&mut self) -> Result<(), Failure> {
+        let written = self.written()?;
+        self.rounds.push_back(written);
+        if self.rounds.len() > Self::N_KEPT {
+            for path in self.rounds.pop_front().unwrap_or_default() {
+                std::fs::remove_file(&path)?;
+                self.known.remove(&path);
+            }
+        }
+        Ok(())
+    }
+}
+
 async fn swap(home: &Path, url: &str, n_strategies: usize, n_swaps: u32) -> Result<(), Failure> {
     let lake = lake_of(home).await?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -235,11 +285,16 @@ async fn swap(home: &Path, url: &str, n_strategies: usize, n_swaps: u32) -> Resu
                 let is_success = ask(&client, &url, request(strategy, &mut draws)).await;
                 answers.fetch_add(1, Ordering::Relaxed);
                 failures.fetch_add(u64::from(!is_success), Ordering::Relaxed);
+                tokio::time::sleep(PAUSE).await;
             }
         })
     });
+    let mut replaced = ReplacedFiles::new(home.join("lake").join(TableName::Models.path()))?;
     for n in 0..n_swaps {
         let strategy = n as usize % n_strategies;
+        if strategy == 0 {
+            replaced.next_round()?;
+        }
         let round = n / n_strategies as u32;
         let wish = StageMove {
             strategy: StrategyName::new(format!("s{strategy}"))?,

@@ -61,15 +61,12 @@ fn build(folder: &std::path::Path, n_entities: u64) -> PathBuf {
     writer.finish().unwrap().path
 }
 
-/// Resident memory of this process in MB: of its own, and of mapped files.
-fn resident_mb() -> (u64, u64) {
+/// Memory of this process in MB, by the kernel's word for it.
+fn memory_mb(key: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let of = |key: &str| {
-        let line = status.lines().find(|line| line.starts_with(key));
-        let kb = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-        kb.unwrap_or_default() / 1024
-    };
-    (of("RssAnon"), of("RssFile"))
+    let line = status.lines().find(|line| line.starts_with(key));
+    let kb = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kb.unwrap_or_default() / 1024
 }
 
 /// Times of lookups in microseconds, ascending.
@@ -109,7 +106,7 @@ async fn lookups_in_many_entities() {
     let n_entities: u64 = variable("LAKELOOP_BENCH_ENTITIES").parse().unwrap();
     let started = Instant::now();
     let path = build(&folder, n_entities);
-    let build_s = started.elapsed().as_secs_f64();
+    let (build_s, build_peak_mb) = (started.elapsed().as_secs_f64(), memory_mb("VmHWM"));
     let started = Instant::now();
     let snapshot = Snapshot::open(&path).unwrap();
     let open_s = started.elapsed().as_secs_f64();
@@ -177,9 +174,10 @@ async fn lookups_in_many_entities() {
     }
     let hit = timed(&store, &view, hot(), Lookup::Hit);
     let at = |times: &[f64], share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    let (own_mb, file_mb) = resident_mb();
+    let (own_mb, file_mb) = (memory_mb("RssAnon"), memory_mb("RssFile"));
     for (name, value, unit) in [
         ("snapshot_build_s", build_s, "s"),
+        ("snapshot_build_peak_mb", build_peak_mb as f64, "MB"),
         ("snapshot_open_s", open_s, "s"),
         ("snapshot_gb", n_bytes as f64 / 1e9, "GB"),
         ("feature_hit_us", at(&hit, 0.5), "us"),
