@@ -42,7 +42,7 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// Flushes that may wait for their turn at once.
 const MAX_REQUESTS: usize = 64;
 
-/// What a flush moved to the lake.
+/// What a flush moved to the lake. Rows that another flush had moved by then are in the lake, and not counted here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Flushed {
     /// Rows of `decisions`.
@@ -398,8 +398,71 @@ fn backoff(interval: Duration, n_failures: u32) -> Duration {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashMap;
+
+    use lakeloop_config::Settings;
+    use lakeloop_journal::OsDisk;
+
     use super::*;
+    use crate::record::{EntryValue, OutcomeEntry};
+
+    fn append_outcome(writer: &Writer, outcome_id: &str) {
+        let entry = OutcomeEntry {
+            outcome_id,
+            decision_id: None,
+            strategy: Some("menu"),
+            unit: Some("ada"),
+            event: "ordered",
+            value: EntryValue::Number(1.0),
+            event_time: 0,
+            received_at: 0,
+            candidate: None,
+        };
+        let mut record = Vec::new();
+        entry.write(&mut record).unwrap();
+        writer
+            .journals
+            .outcomes
+            .append([record.as_slice()].into_iter())
+            .unwrap();
+    }
+
+    /// An early version had the flush at the start take whatever was appended by then. Under load it came late, and took a
+    /// row from whoever counted the rows of the next flush.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_flush_at_the_start_takes_what_an_earlier_process_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::load_with(folder.path(), []).unwrap();
+        let lake = Lake::open(&settings.lake.location, HashMap::new()).await.unwrap();
+        let writer = || Writer {
+            lake: lake.clone(),
+            journals: Arc::new(Journals::open(&settings.journal, &(Arc::new(OsDisk) as _), 0).unwrap()),
+            telemetry: Arc::new(Telemetry::new(1).unwrap()),
+            clock: Arc::new(|| 0),
+            interval: settings.journal.flush_interval,
+        };
+        let outcomes = |n| Flushed {
+            decisions: 0,
+            outcomes: n,
+        };
+        let first = writer();
+        append_outcome(&first, "1");
+        assert_eq!(first.flush(Extent::Sealed).await.unwrap(), outcomes(0));
+        first.journals.close().unwrap();
+        drop(first);
+
+        let second = writer();
+        append_outcome(&second, "2");
+        assert_eq!(
+            second.flush(Extent::Sealed).await.unwrap(),
+            outcomes(1),
+            "what was left"
+        );
+        assert_eq!(second.flush(Extent::All).await.unwrap(), outcomes(1), "what came since");
+        assert_eq!(second.flush(Extent::All).await.unwrap(), outcomes(0), "each row once");
+    }
 
     #[test]
     fn waits_double_up_to_a_minute() {
