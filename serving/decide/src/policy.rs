@@ -61,10 +61,21 @@ pub(crate) fn explores(policy: &Policy, draw: &impl Fn(u32) -> f64) -> bool {
 ///
 /// Threshold and greedy: [a = best]. ε-greedy: (1 − ε) · [a = best] + ε / n.
 pub fn propensity(policy: &Policy, best_idx: usize, n_actions: usize, action_idx: usize) -> f64 {
-    let is_best = f64::from(u8::from(action_idx == best_idx));
+    one_of(policy, action_idx == best_idx, n_actions)
+}
+
+/// The probability of one of `n` things, when it is the best one or not.
+pub(crate) fn one_of(policy: &Policy, is_best: bool, n: usize) -> f64 {
+    probability(policy, is_best, |epsilon| epsilon / n as f64)
+}
+
+/// The probability of something that a policy may return, when it is the best or not. `explored(epsilon)` is the
+/// probability that the policy explores, which it does with `epsilon`, and then returns it.
+pub(crate) fn probability(policy: &Policy, is_best: bool, explored: impl FnOnce(f64) -> f64) -> f64 {
+    let is_best = f64::from(u8::from(is_best));
     match policy {
         Policy::Threshold { .. } | Policy::Greedy => is_best,
-        Policy::EpsilonGreedy { epsilon } => (1.0 - epsilon) * is_best + epsilon / n_actions as f64,
+        Policy::EpsilonGreedy { epsilon } => (1.0 - epsilon) * is_best + explored(*epsilon),
     }
 }
 

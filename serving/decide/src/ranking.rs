@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 
 use lakeloop_domain::Policy;
 
-use crate::policy::explores;
+use crate::policy::{explores, one_of, probability};
 
 /// The counter of the draw for the first position; those of the others follow.
 const FIRST_POSITION_DRAW: u32 = 1;
@@ -101,7 +101,7 @@ impl OrderScratch {
         } = self;
         let positions = order.iter().zip(best.iter());
         propensities.clear();
-        propensities.extend(positions.map(|(candidate, best)| at_position(policy, candidate == best, n_candidates)));
+        propensities.extend(positions.map(|(candidate, best)| one_of(policy, candidate == best, n_candidates)));
         Drawn {
             propensity: of_order(policy, order == best, n_candidates, order.len()),
             order,
@@ -120,29 +120,13 @@ fn better_first(scores: &[f64], a: u32, b: u32) -> Ordering {
         .then(a.cmp(&b))
 }
 
-/// The probability that a candidate stands at a position, of `n_candidates`, when the best order has it there or not.
-pub(crate) fn at_position(policy: &Policy, is_best: bool, n_candidates: usize) -> f64 {
-    let is_best = f64::from(u8::from(is_best));
-    match policy {
-        Policy::Threshold { .. } | Policy::Greedy => is_best,
-        Policy::EpsilonGreedy { epsilon } => (1.0 - epsilon) * is_best + epsilon / n_candidates as f64,
-    }
-}
-
 /// The probability of an order of `n_returned` out of `n_candidates` when it is the best one or not.
 ///
 /// Orders of many candidates are so many that the probability of one is smaller than the smallest positive f64; it is
 /// then given as that, because what was returned is never impossible.
-pub(crate) fn of_order(policy: &Policy, is_best: bool, n_candidates: usize, n_returned: usize) -> f64 {
-    let is_best = f64::from(u8::from(is_best));
-    let probability = match policy {
-        Policy::Threshold { .. } | Policy::Greedy => is_best,
-        Policy::EpsilonGreedy { epsilon } => {
-            let each = (0..n_returned).fold(*epsilon, |each, placed| each / (n_candidates - placed) as f64);
-            (1.0 - epsilon) * is_best + each
-        }
-    };
-    probability.max(f64::MIN_POSITIVE)
+fn of_order(policy: &Policy, is_best: bool, n_candidates: usize, n_returned: usize) -> f64 {
+    let explored = |epsilon| (0..n_returned).fold(epsilon, |each, placed| each / (n_candidates - placed) as f64);
+    probability(policy, is_best, explored).max(f64::MIN_POSITIVE)
 }
 
 #[cfg(test)]
@@ -254,7 +238,7 @@ mod tests {
         #[test]
         fn the_probabilities_of_a_position_add_up_to_one(epsilon in 0.0..=1.0_f64, n in 1..500_usize) {
             let policy = Policy::EpsilonGreedy { epsilon };
-            let sum: f64 = (0..n).map(|candidate| at_position(&policy, candidate == 0, n)).sum();
+            let sum: f64 = (0..n).map(|candidate| one_of(&policy, candidate == 0, n)).sum();
             prop_assert!((sum - 1.0).abs() < 1e-12, "{sum}");
         }
     }
