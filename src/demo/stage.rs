@@ -15,6 +15,7 @@ use lakeloop_pipeline::{JobContext, RunOutcome, run_job};
 use lakeloop_server::Server;
 
 use super::client::Client;
+use crate::stop::StopSignals;
 
 /// Marks a folder as one that a demo made and may remove.
 const MARKER: &str = ".lakeloop-demo";
@@ -121,11 +122,11 @@ impl Stage {
     pub async fn end(self, keep: bool) -> anyhow::Result<()> {
         if keep {
             eprintln!(
-                "serving on http://{} from {}; Ctrl-C stops",
-                self.server.addr(),
+                "serving on {} from {}; Ctrl-C stops",
+                self.server.url(),
                 self.folder.display()
             );
-            tokio::signal::ctrl_c().await?;
+            StopSignals::listen()?.next().await;
         }
         self.server.shutdown().await?;
         Ok(())
