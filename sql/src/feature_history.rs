@@ -35,9 +35,20 @@ impl FeatureHistory {
     /// there is none, or when its event time is more than `freshness_us` ago.
     pub fn as_of(&self, at: Micros, freshness_us: Option<i64>) -> Option<&FeatureRow> {
         let happened = self.rows.partition_point(|row| row.event_time <= at);
-        let known = self.rows[..happened].iter().rfind(|row| row.available_at <= at)?;
-        let is_fresh = freshness_us.is_none_or(|freshness_us| at.saturating_sub(known.event_time) <= freshness_us);
-        is_fresh.then_some(known)
+        let known = self.rows[..happened].iter().rfind(|row| row.is_known_at(at))?;
+        known.is_fresh_at(at, freshness_us).then_some(known)
+    }
+}
+
+impl FeatureRow {
+    /// True when the row had happened and was available by a moment.
+    pub fn is_known_at(&self, at: Micros) -> bool {
+        self.event_time <= at && self.available_at <= at
+    }
+
+    /// True when its event time is at most `freshness_us` before a moment.
+    pub fn is_fresh_at(&self, at: Micros, freshness_us: Option<i64>) -> bool {
+        freshness_us.is_none_or(|freshness_us| at.saturating_sub(self.event_time) <= freshness_us)
     }
 }
 
