@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lakeloop_domain::{ContextField, FeatureType, Features, NamedValue, ValueRef};
 
+use crate::fields::words;
 use crate::json::{Json, Object};
 use crate::nearest::nearest;
 use crate::problem::Problem;
 use crate::scan::{Scalar, Scanner};
-use crate::wire::words;
 
 /// The context as one value for each field of `declared`, in its order. `path` names a key for messages.
 pub(crate) fn values<'r>(

@@ -27,13 +27,14 @@ use crate::answers::{First, Prepared};
 use crate::ask::Asked;
 use crate::candidates::Candidates;
 use crate::context;
+use crate::fields::At;
 use crate::json::Json;
 use crate::problem::{Chain, Problem};
 use crate::record::{Own, OwnChoice, OwnRanking};
 use crate::reply::{Reply, Scored, Scores, missing_features};
 use crate::request;
 use crate::state::{App, Strategy};
-use crate::wire::{At, DecideRequest};
+use crate::wire::DecideRequest;
 
 thread_local! {
     /// Each thread that answers requests decides in buffers of its own.

@@ -29,7 +29,7 @@ use futures::future::{Shared, join_all};
 use lakeloop_config::FeatureSettings;
 use lakeloop_domain::{Blueprint, FeatureColumn, FeatureValue, FeatureViewName, Features, Micros, NamedValue};
 use lakeloop_lake::Lake;
-use lakeloop_sql::{FeatureHistory, FeatureRow, SqlError};
+use lakeloop_sql::SqlError;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
@@ -37,8 +37,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::problem::Chain;
-use crate::snapshots::{Latest, Snapshots, Told};
+use crate::snapshots::{Snapshots, Told};
 use crate::telemetry::{Lookup, Telemetry};
+
+use known::{AsOf, Known};
+
+mod known;
 
 /// Loads from the lake that may run at once.
 const MAX_LOADS: usize = 64;
@@ -147,65 +151,6 @@ impl Equivalent<EntityKey> for EntityRef<'_> {
     fn equivalent(&self, key: &EntityKey) -> bool {
         self.view == key.view && *self.entity == *key.entity
     }
-}
-
-/// What is known of an entity in one view.
-enum Known {
-    /// All its rows.
-    History(FeatureHistory),
-    /// Its latest row.
-    Latest(Latest),
-}
-
-/// What was known at an instant.
-enum AsOf<'k> {
-    /// A row of the table's version that is named.
-    Row(i64, &'k FeatureRow),
-    /// No row, or none that is fresh enough.
-    Nothing,
-    /// Only the entity's history can tell.
-    Untold,
-}
-
-impl Known {
-    fn as_of(&self, at: Micros, freshness_us: Option<i64>) -> AsOf<'_> {
-        match self {
-            Self::History(history) => match history.as_of(at, freshness_us) {
-                Some(row) => AsOf::Row(history.table_version, row),
-                None => AsOf::Nothing,
-            },
-            Self::Latest(Latest { row: None, .. }) => AsOf::Nothing,
-            Self::Latest(Latest {
-                table_version,
-                row: Some(row),
-            }) => {
-                let is_fresh = || freshness_us.is_none_or(|limit_us| at.saturating_sub(row.event_time) <= limit_us);
-                match row.event_time <= at && row.available_at <= at {
-                    true if is_fresh() => AsOf::Row(*table_version, row),
-                    true => AsOf::Nothing,
-                    false => AsOf::Untold,
-                }
-            }
-        }
-    }
-
-    /// What it weighs in the cache.
-    fn n_bytes(&self) -> usize {
-        let rows = match self {
-            Self::History(history) => history.rows.as_slice(),
-            Self::Latest(latest) => latest.row.as_slice(),
-        };
-        size_of::<Self>() + rows.iter().map(row_bytes).sum::<usize>()
-    }
-}
-
-fn row_bytes(row: &FeatureRow) -> usize {
-    let text = |value: &FeatureValue| match value {
-        FeatureValue::Category(text) => text.len(),
-        _ => 0,
-    };
-    let texts: usize = row.values.iter().map(text).sum();
-    size_of::<FeatureRow>() + size_of_val(row.values.as_slice()) + texts
 }
 
 /// A load under way, for all who wait for it.

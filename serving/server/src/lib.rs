@@ -32,6 +32,8 @@
 
 mod server;
 
+mod error;
+
 mod routes;
 
 mod around;
@@ -61,6 +63,8 @@ mod health;
 mod protocols;
 
 mod wire;
+
+mod fields;
 
 mod json;
 
@@ -111,12 +115,14 @@ mod clock;
 
 mod stamp;
 
-pub use access::keys::{ApiKey, KeyFile, KeyStatus, KeyWish, KeysError, Revocation};
+pub use access::key::{ApiKey, KeyStatus};
+pub use access::keys::{KeyFile, KeyWish, KeysError, Revocation};
 pub use access::scope::{Scope, UnknownScope};
 pub use access::secret::NewSecret;
 pub use background::BackgroundError;
 pub use clock::Clock;
+pub use error::ServerError;
 pub use flush::{FlushError, Flushed};
 pub use restore::RestoreError;
-pub use server::{Server, ServerError, start, start_on};
+pub use server::{Server, start, start_on};
 pub use tls::{TlsError, install_crypto};

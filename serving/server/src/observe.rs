@@ -27,12 +27,13 @@ use std::ops::Range;
 use lakeloop_domain::{CandidateId, DecisionId, Micros, OutcomeId, UnitId};
 use sha2::{Digest, Sha256};
 
+use crate::fields::At;
 use crate::json::Json;
 use crate::problem::Problem;
 use crate::record::{EntryValue, OutcomeEntry};
 use crate::scan::{Scalar, Scanner};
 use crate::state::{App, Strategies};
-use crate::wire::{At, ObserveRequest, is_word};
+use crate::wire::{ObserveRequest, is_word};
 
 /// Takes the outcomes of one body.
 pub(crate) async fn observe(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
@@ -278,7 +279,7 @@ impl<'r> OutcomeEntry<'r> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::wire::EventTimes;
+    use crate::fields::EventTimes;
 
     fn id_of(body: &str) -> String {
         let requests = ObserveRequest::read_body(Json::parse(body.as_bytes()).unwrap(), EventTimes::Allowed).unwrap();

@@ -13,11 +13,12 @@ use lakeloop_decide::{Model, Scratch};
 use lakeloop_domain::{Micros, NamedValue, UnitId};
 
 use crate::context::{self, Places};
+use crate::fields::{At, words};
 use crate::json::{Json, Object};
 use crate::problem::{Missing, Problem, Unavailable};
 use crate::request;
 use crate::state::{App, Strategy};
-use crate::wire::{At, PredictAnswer, PredictRequest, words};
+use crate::wire::{PredictAnswer, PredictRequest};
 
 /// Answers one body.
 pub(crate) async fn predict(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {

@@ -18,9 +18,8 @@ use actix_web::dev::{Extensions, Server as HttpServing, ServerHandle};
 use actix_web::{App as HttpApp, HttpServer};
 use arc_swap::ArcSwap;
 use lakeloop_config::Settings;
-use lakeloop_journal::{Disk, JournalError, OsDisk};
-use lakeloop_lake::{Lake, LakeError};
-use metrics_exporter_prometheus::BuildError;
+use lakeloop_journal::{Disk, OsDisk};
+use lakeloop_lake::Lake;
 use rustls::ServerConfig;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -28,13 +27,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::access::keys::KeysError;
 use crate::access_log::AccessLog;
 use crate::answers::Answers;
 use crate::around::around;
 use crate::background::BackgroundError;
 use crate::clock::Clock;
 use crate::cors;
+use crate::error::ServerError;
 use crate::features::{Ages, FeatureStore};
 use crate::flush::{FlushError, Flushed, Writer};
 use crate::hosting::ModelHost;
@@ -43,12 +42,12 @@ use crate::journal::Journals;
 use crate::load::Load;
 use crate::refresh::Refresher;
 use crate::request::Interest;
-use crate::restore::{self, RestoreError};
+use crate::restore;
 use crate::routes;
 use crate::snapshots::{SnapshotWatcher, Snapshots};
 use crate::state::{App, Limits};
 use crate::telemetry::Telemetry;
-use crate::tls::{Certificate, TlsError};
+use crate::tls::Certificate;
 
 /// How often histograms are folded, so that they do not grow between two scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -56,67 +55,6 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// No head of a request is given up sooner. The library's clock for this limit ticks twice a second, so that a shorter one
 /// would also end requests that came in time.
 const SHORTEST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Why a server could not be started or stopped cleanly.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// Another process listens on the address.
-    #[error(
-        "cannot listen on {listen}: the port is in use; stop the process that has it, or choose another with --listen"
-    )]
-    PortInUse {
-        /// The address, from the settings.
-        listen: String,
-    },
-    /// The address cannot be listened on for another reason.
-    #[error("cannot listen on {listen}; choose an address of this machine with --listen")]
-    Listen {
-        /// The address, from the settings.
-        listen: String,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// Other machines would be answered without being asked who they are.
-    #[error(
-        "{listen} answers other machines, and there are no API keys in {keys}; make one with `lakeloop keys create`, or set \
-         server.allow_anonymous = true where something in front authenticates every request"
-    )]
-    Anonymous {
-        /// The address, from the settings.
-        listen: String,
-        /// The file that would hold the keys.
-        keys: String,
-    },
-    /// The API keys cannot be read.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// TLS cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A journal cannot be opened or closed.
-    #[error("the journal cannot be used")]
-    Journal(#[from] JournalError),
-    /// Blueprints and models cannot be read.
-    #[error("blueprints and models cannot be read")]
-    Lake(#[from] LakeError),
-    /// Earlier answers cannot be restored, so that a repeated decision id could be decided twice.
-    #[error("the answers to earlier decisions cannot be restored")]
-    Restore(#[from] RestoreError),
-    /// The metrics cannot be set up.
-    #[error("the metrics cannot be set up")]
-    Metrics(#[from] BuildError),
-    /// The last flush did not move everything; it is in the journal, and the next start moves it.
-    #[error("what the lake has not taken stays in the journal until the next start")]
-    LastFlush(#[from] FlushError),
-    /// The last flush took longer than `server.drain_timeout`; as above.
-    #[error(
-        "the last flush took longer than {0:?}; what the lake has not taken stays in the journal until the next start"
-    )]
-    LastFlushTooSlow(Duration),
-    /// The HTTP server ended by itself.
-    #[error("the HTTP server ended")]
-    Http(#[source] io::Error),
-}
 
 /// A running server.
 pub struct Server {

@@ -19,6 +19,7 @@ use crate::answers::Answers;
 use crate::clock::Clock;
 use crate::context::Places;
 use crate::features::{FeatureStore, View};
+use crate::fields::{EventTimes, words};
 use crate::flush::FlushRequests;
 use crate::hosting::{Hosted, ModelHost};
 use crate::ids::DecisionIds;
@@ -29,7 +30,6 @@ use crate::problem::{Missing, Problem};
 use crate::record::{RecordForm, Unencodable};
 use crate::request::Interest;
 use crate::telemetry::Telemetry;
-use crate::wire::{EventTimes, words};
 
 /// What decides for a strategy: its bundle, and what is worked out once instead of for each decision.
 pub(crate) struct Strategy {

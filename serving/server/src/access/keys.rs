@@ -22,80 +22,18 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
+use crate::access::key::{ApiKey, rfc3339};
 use crate::access::scope::Scope;
-use crate::access::secret::{Digest, NewSecret, is_id};
+use crate::access::secret::{NewSecret, is_id};
 
 /// What stands above the keys.
 const HEADER: &str =
     "# API keys of this lakeloop, written by `lakeloop keys`. The secrets are not in here: only their SHA-256.\n\n";
 /// The longest name of a key, in bytes.
 const MAX_NAME_BYTES: usize = 100;
-
-/// One key, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApiKey {
-    /// Names the key: 16 hexadecimal digits, which are part of the key's text.
-    pub id: String,
-    /// Who or what has it.
-    pub name: String,
-    /// What it allows.
-    pub scopes: Vec<Scope>,
-    /// Digest of the secret, in hexadecimal digits.
-    sha256: String,
-    /// When it was made.
-    #[serde(serialize_with = "write_instant")]
-    pub created_at: DateTime<Utc>,
-    /// From when on it is refused; `None`: never.
-    #[serde(default, serialize_with = "write_option", skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<DateTime<Utc>>,
-    /// When it was revoked; `None`: it was not.
-    #[serde(default, serialize_with = "write_option", skip_serializing_if = "Option::is_none")]
-    pub revoked_at: Option<DateTime<Utc>>,
-    /// Requests in a second, at most; `None`: without such a bound.
-    #[serde(default, deserialize_with = "read_rate", skip_serializing_if = "Option::is_none")]
-    pub max_per_second: Option<NonZeroU32>,
-}
-
-impl ApiKey {
-    /// What the key is worth at an instant.
-    pub fn status(&self, now: DateTime<Utc>) -> KeyStatus {
-        match (self.revoked_at, self.expires_at) {
-            (Some(_), _) => KeyStatus::Revoked,
-            (None, Some(expires_at)) if expires_at <= now => KeyStatus::Expired,
-            _ => KeyStatus::Active,
-        }
-    }
-
-    pub(crate) fn digest(&self) -> Option<Digest> {
-        Digest::read(&self.sha256)
-    }
-}
-
-/// What a key is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyStatus {
-    /// It opens what its scopes allow.
-    Active,
-    /// Its time is over.
-    Expired,
-    /// It was revoked.
-    Revoked,
-}
-
-impl KeyStatus {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
-    }
-}
 
 /// What a new key is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -346,29 +284,11 @@ fn owner_only() -> OpenOptions {
     options
 }
 
-fn rfc3339(instant: &DateTime<Utc>) -> String {
-    instant.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-fn write_instant<S: Serializer>(instant: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(instant))
-}
-
-fn write_option<S: Serializer>(instant: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
-    match instant {
-        Some(instant) => write_instant(instant, serializer),
-        None => serializer.serialize_none(),
-    }
-}
-
-fn read_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NonZeroU32>, D::Error> {
-    NonZeroU32::deserialize(deserializer).map(Some)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::access::key::KeyStatus;
     use crate::access::secret::Presented;
 
     fn noon() -> DateTime<Utc> {

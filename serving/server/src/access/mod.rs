@@ -9,6 +9,8 @@
 //!
 //! A request without keys to check costs one load of a flag.
 
+pub(crate) mod key;
+
 pub(crate) mod keys;
 
 pub(crate) mod ring;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, SecondsFormat, Utc};
 use lakeloop_domain::Micros;
 
-use crate::access::keys::ApiKey;
+use crate::access::key::ApiKey;
 use crate::access::rate::Rate;
 use crate::access::scope::{Scope, Scopes};
 use crate::access::secret::{Digest, Presented};

@@ -31,13 +31,14 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::decide;
+use crate::fields::{At, Fields};
 use crate::hosting::Hosted;
 use crate::json::{Json, Object};
 use crate::problem::{Missing, Problem};
 use crate::protocols::answer::Decided;
 use crate::routes::{self, Body, Entry};
 use crate::state::{App, Strategy};
-use crate::wire::{At, DecideRequest, Fields};
+use crate::wire::DecideRequest;
 
 /// The key of the context that holds the unit.
 const TARGETING_KEY: &str = "targetingKey";

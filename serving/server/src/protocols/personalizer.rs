@@ -24,13 +24,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::decide;
+use crate::fields::{At, EventTimes, Fields, words};
 use crate::json::{Json, Object};
 use crate::observe;
 use crate::problem::{Missing, Problem};
 use crate::protocols::answer::Decided;
 use crate::routes::{self, Body, Entry};
 use crate::state::{App, Strategy};
-use crate::wire::{At, DecideRequest, EventTimes, Fields, ObserveRequest, words};
+use crate::wire::{DecideRequest, ObserveRequest};
 
 /// Names what of a request was not read.
 const IGNORED: &str = "lakeloop-ignored";

@@ -1,3 +1,5 @@
+//! Records as they are written and read, of this format and the one before.
+
 #![allow(clippy::unwrap_used)]
 
 use std::borrow::Cow;

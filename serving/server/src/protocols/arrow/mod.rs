@@ -27,13 +27,14 @@ use actix_web::web::Bytes;
 use arrow::array::RecordBatch;
 
 use crate::decide;
+use crate::fields::At;
 use crate::json::Json;
 use crate::predict::scores;
 use crate::problem::Problem;
 use crate::protocols::forms::{ARROW_STREAM, Form, Forms};
 use crate::routes::json;
 use crate::state::App;
-use crate::wire::{At, DecideRequest, PredictRequest};
+use crate::wire::{DecideRequest, PredictRequest};
 use table::Table;
 
 /// `/v1/decide/batch` where the body or the answer is a table.

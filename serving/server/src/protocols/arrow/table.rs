@@ -9,9 +9,9 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 
+use crate::fields::At;
 use crate::json::{Json, Object};
 use crate::problem::Problem;
-use crate::wire::At;
 
 /// The key of the schema's metadata, and the column, that names the strategy.
 const STRATEGY: &str = "strategy";

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::model::{OUTPUT, Scored, Served};
 use super::tensor::{self, Datatype, Tensor, named};
+use crate::fields::{At, Fields};
 use crate::json::{Json, Object};
 use crate::problem::Problem;
-use crate::wire::{At, Fields};
 
 /// Says how many bytes of a body are JSON.
 const HEADER_LENGTH: &str = "inference-header-content-length";

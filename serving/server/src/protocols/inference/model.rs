@@ -6,11 +6,11 @@ use lakeloop_domain::{ContextField, FeatureType};
 use serde::Serialize;
 
 use super::tensor::{Datatype, Tensor, named};
+use crate::fields::{At, words};
 use crate::json::{Json, Object};
 use crate::predict::{live_model, scores};
 use crate::problem::{Missing, Problem};
 use crate::state::{App, Strategy};
-use crate::wire::{At, words};
 
 /// The inputs that are no context fields.
 const EXTRA: [&str; 2] = ["unit", "action"];

@@ -1,8 +1,8 @@
 //! Owns tensors: their types, and their elements in JSON and in bytes as values that rows can be made of.
 
+use crate::fields::words;
 use crate::json::Json;
 use crate::problem::Problem;
-use crate::wire::words;
 
 /// An element type of the protocol that is read here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
