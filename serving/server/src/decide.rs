@@ -54,29 +54,28 @@ pub(crate) async fn one(app: &App, body: &[u8]) -> Result<Bytes, Problem> {
     let received_at = (app.clock)();
     let scanned = Asked::scan_body(&app.strategies.load(), body, app.limits.max_candidates);
     if let Some(asked) = scanned {
-        return answer(app, asked, received_at).await;
+        return answer(app, recognised(app, asked)?, received_at).await;
     }
     let request = DecideRequest::read(Json::parse(body)?, At::Body, app.limits.event_times)?;
-    single(app, request).await
+    answer(app, check(app, &request)?, received_at).await
 }
 
 /// Answers one request that was parsed.
 pub(crate) async fn single(app: &App, request: DecideRequest<'_>) -> Result<Bytes, Problem> {
     let received_at = (app.clock)();
-    match check(app, &request)? {
-        Checked::Known(first) => finish(app, first).await,
-        Checked::New(asked) => answer(app, asked, received_at).await,
-    }
+    answer(app, check(app, &request)?, received_at).await
 }
 
-async fn answer(app: &App, mut asked: Asked<'_>, received_at: Micros) -> Result<Bytes, Problem> {
+async fn answer(app: &App, checked: Checked<'_>, received_at: Micros) -> Result<Bytes, Problem> {
+    let mut asked = match checked {
+        Checked::Known(first) => return finish(app, first).await,
+        Checked::New(asked) => asked,
+    };
     if asked.chosen_id.is_some() {
-        return match prepare(app, asked, received_at).await? {
-            Ready::Known(first) => finish(app, first).await,
-            Ready::New(prepared) => match commit(app, vec![prepared])?.pop() {
-                Some(first) => finish(app, first).await,
-                None => Err(Problem::Internal),
-            },
+        let prepared = prepare(app, asked, received_at).await?;
+        return match commit(app, vec![prepared])?.pop() {
+            Some(first) => finish(app, first).await,
+            None => Err(Problem::Internal),
         };
     }
     asked.strategy = app.deciding(&asked.hosted).await;
@@ -96,12 +95,14 @@ pub(crate) async fn batch(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
     let scanned = Asked::scan_batch(&app.strategies.load(), body, app.limits.max_candidates);
     let answers = match scanned {
         Some(all) => {
-            let ready = all.into_iter().map(|asked| prepare(app, asked, received_at));
+            let ready = all
+                .into_iter()
+                .map(|asked| async move { made_ready(app, recognised(app, asked)?, received_at).await });
             logged(app, try_join_all(ready).await?).await?
         }
         None => {
             let requests = DecideRequest::read_many(Json::parse(body)?, app.limits.event_times)?;
-            all(app, requests).await?
+            parsed(app, &requests, received_at).await?
         }
     };
     Ok(joined(&answers))
@@ -122,15 +123,22 @@ pub(crate) fn joined(answers: &[Bytes]) -> Vec<u8> {
 
 /// Answers many requests in their order; one that is refused refuses all, and then nothing is logged.
 pub(crate) async fn all(app: &App, requests: Vec<DecideRequest<'_>>) -> Result<Vec<Bytes>, Problem> {
-    let received_at = (app.clock)();
-    let ready = requests.iter().map(|request| parsed(app, request, received_at));
+    parsed(app, &requests, (app.clock)()).await
+}
+
+async fn parsed(app: &App, requests: &[DecideRequest<'_>], received_at: Micros) -> Result<Vec<Bytes>, Problem> {
+    let ready = requests
+        .iter()
+        .map(|request| async move { made_ready(app, check(app, request)?, received_at).await });
     logged(app, try_join_all(ready).await?).await
 }
 
 /// Answers many requests in their order, each for itself: those that are refused are left out of what is logged.
 pub(crate) async fn each(app: &App, requests: Vec<DecideRequest<'_>>) -> Result<Vec<Result<Bytes, Problem>>, Problem> {
     let received_at = (app.clock)();
-    let ready = requests.iter().map(|request| parsed(app, request, received_at));
+    let ready = requests
+        .iter()
+        .map(|request| async move { made_ready(app, check(app, request)?, received_at).await });
     let mut refusals = Vec::new();
     let mut taken = Vec::new();
     for one in join_all(ready).await {
@@ -148,14 +156,6 @@ pub(crate) async fn each(app: &App, requests: Vec<DecideRequest<'_>>) -> Result<
         None => answers.next().map(Ok),
     });
     Ok(answered.collect())
-}
-
-/// Decides a request that was parsed; nothing is logged yet.
-async fn parsed(app: &App, request: &DecideRequest<'_>, received_at: Micros) -> Result<Ready, Problem> {
-    match check(app, request)? {
-        Checked::Known(first) => Ok(Ready::Known(first)),
-        Checked::New(asked) => prepare(app, asked, received_at).await,
-    }
 }
 
 /// Logs what is new in one append and answers all, in order, once it is as durable as the settings ask for.
@@ -183,13 +183,14 @@ async fn logged(app: &App, ready: Vec<Ready>) -> Result<Vec<Bytes>, Problem> {
     Ok(firsts.into_iter().map(|first| first.answer).collect())
 }
 
-/// A request that was parsed.
+/// A request that may be decided.
 enum Checked<'r> {
     /// Its decision was made before.
     Known(First),
     New(Asked<'r>),
 }
 
+/// Checks a request that was parsed.
 fn check<'r>(app: &App, request: &'r DecideRequest<'_>) -> Result<Checked<'r>, Problem> {
     let hosted = app.strategies.load().get(&request.strategy).cloned()?;
     // A repeat gets its first answer even when the blueprint has changed and would refuse its context now.
@@ -197,6 +198,12 @@ fn check<'r>(app: &App, request: &'r DecideRequest<'_>) -> Result<Checked<'r>, P
         Some(first) => Ok(Checked::Known(first)),
         None => Asked::check(hosted, request, app.limits.max_candidates).map(Checked::New),
     }
+}
+
+/// The same for a request that was scanned, and so is sound.
+fn recognised<'r>(app: &App, asked: Asked<'r>) -> Result<Checked<'r>, Problem> {
+    let first = known(app, &asked.strategy, asked.chosen_id)?;
+    Ok(first.map_or_else(|| Checked::New(asked), Checked::Known))
 }
 
 /// The first answer of an id that the caller chose, if it was given before.
@@ -213,21 +220,25 @@ enum Ready {
     New(Prepared),
 }
 
-/// Decides; nothing is logged yet.
-async fn prepare(app: &App, mut asked: Asked<'_>, received_at: Micros) -> Result<Ready, Problem> {
-    if let Some(first) = known(app, &asked.strategy, asked.chosen_id)? {
-        return Ok(Ready::Known(first));
+async fn made_ready(app: &App, checked: Checked<'_>, received_at: Micros) -> Result<Ready, Problem> {
+    match checked {
+        Checked::Known(first) => Ok(Ready::Known(first)),
+        Checked::New(asked) => prepare(app, asked, received_at).await.map(Ready::New),
     }
+}
+
+/// Decides; nothing is logged yet.
+async fn prepare(app: &App, mut asked: Asked<'_>, received_at: Micros) -> Result<Prepared, Problem> {
     asked.strategy = app.deciding(&asked.hosted).await;
     let found = Found::look_up(app, &asked, received_at).await;
     BUFFERS.with_borrow_mut(|buffers| {
         let answer = decided(app, &asked, &found, received_at, buffers)?;
-        Ok(Ready::New(Prepared {
+        Ok(Prepared {
             chosen_id: asked.chosen_id.map(Arc::from),
             strategy: Arc::clone(&asked.strategy.name),
             payload: buffers.record.clone(),
             answer,
-        }))
+        })
     })
 }
 
@@ -325,23 +336,22 @@ fn decided(
         None => Vec::new(),
         Some(_) => missing(strategy, found, &values),
     };
+    let (value, ranking, of) = match decision.chosen {
+        Chosen::Action(_) => (None, None, Scored::Actions(bundle.actions())),
+        Chosen::Number(number) => (Some(number), None, Scored::Actions(bundle.actions())),
+        Chosen::Ranking { order, .. } => {
+            let ranking = order.iter().map(|idx| ids[*idx as usize]).collect();
+            (None, Some(ranking), Scored::Candidates(Cow::Borrowed(ids)))
+        }
+    };
     let reply = Reply {
         decision_id,
         strategy: &strategy.name,
         action: decision.action(bundle),
-        value: match decision.chosen {
-            Chosen::Number(number) => Some(number),
-            Chosen::Action(_) | Chosen::Ranking { .. } => None,
-        },
-        ranking: match decision.chosen {
-            Chosen::Ranking { order, .. } => Some(order.iter().map(|idx| ids[*idx as usize]).collect()),
-            Chosen::Action(_) | Chosen::Number(_) => None,
-        },
+        value,
+        ranking,
         scores: Scores {
-            of: match decision.chosen {
-                Chosen::Ranking { .. } => Scored::Candidates(Cow::Borrowed(ids)),
-                Chosen::Action(_) | Chosen::Number(_) => Scored::Actions(bundle.actions()),
-            },
+            of,
             scores: decision.scores,
         },
         propensity: decision.propensity,
