@@ -23,6 +23,8 @@ mod training_set;
 
 mod split;
 
+mod folds;
+
 mod rows;
 
 mod fit;
@@ -68,6 +70,7 @@ mod simulated;
 pub use context::{Clock, JobContext};
 pub use due::{DueError, due_times, next_due};
 pub use error::PipelineError;
+pub use folds::{Fold, Grouping, folds};
 pub use loss::Gain;
 pub use parameters::{Parameters, design};
 pub use parity::{ParityError, TOLERANCE as PARITY_TOLERANCE};

@@ -45,20 +45,26 @@ pub fn split(event_times: &[Micros], window_us: i64) -> Option<TimeSplit> {
     let n_validation = event_times.len().div_ceil(ROWS_PER_VALIDATION_ROW);
     let split_at = *event_times.get(event_times.len() - n_validation)?;
     let validation_from = event_times.partition_point(|at| *at < split_at);
-    let closed = event_times
-        .partition_point(|at| at.saturating_add(window_us) <= split_at)
-        .min(validation_from);
-    let (n_train, gap) = if closed * 2 >= validation_from {
-        (closed, Gap::LeftOut(validation_from - closed))
-    } else {
-        (validation_from, Gap::GivenUp)
-    };
+    let (n_train, gap) = n_closed(event_times, validation_from, window_us);
     (n_train > 0).then_some(TimeSplit {
         n_train,
         validation_from,
         split_at,
         gap,
     })
+}
+
+/// How many of the rows before `validation_from` may be fitted on, and what became of the others.
+pub(crate) fn n_closed(event_times: &[Micros], validation_from: usize, window_us: i64) -> (usize, Gap) {
+    let split_at = event_times[validation_from];
+    let closed = event_times
+        .partition_point(|at| at.saturating_add(window_us) <= split_at)
+        .min(validation_from);
+    if closed * 2 >= validation_from {
+        (closed, Gap::LeftOut(validation_from - closed))
+    } else {
+        (validation_from, Gap::GivenUp)
+    }
 }
 
 #[cfg(test)]
