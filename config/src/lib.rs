@@ -66,8 +66,10 @@ pub use settings::{
 pub const EXAMPLE_BLUEPRINT: &str = include_str!("../blueprints/menu.toml");
 
 /// Every example blueprint: (file name, text).
-pub const EXAMPLE_BLUEPRINTS: [(&str, &str); 4] = [
+pub const EXAMPLE_BLUEPRINTS: [(&str, &str); 6] = [
     ("menu.toml", EXAMPLE_BLUEPRINT),
+    ("notifications.toml", include_str!("../blueprints/notifications.toml")),
+    ("customer_value.toml", include_str!("../blueprints/customer_value.toml")),
     ("flights.toml", include_str!("../blueprints/flights.toml")),
     ("prefetch.toml", include_str!("../blueprints/prefetch.toml")),
     ("rank.toml", include_str!("../blueprints/rank.toml")),

@@ -2,12 +2,13 @@
 
 use lakeloop_domain::{
     AbsentLabel, Aggregation, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureValue, FeatureView,
-    FeatureViewName, ModelLimits, OutcomeSpec, OutcomeType, Policy, Schedule,
+    FeatureViewName, ModelLimits, NamedOutcome, OutcomeSpec, OutcomeType, Policy, RewardWeight, Rewards, RowWeights,
+    Schedule,
 };
 
 use crate::raw::{
     RawAbsent, RawAbsentWord, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawModel, RawOutcome,
-    RawPolicy, RawSchedule, RawValue,
+    RawOutcomeType, RawPolicy, RawRowWeights, RawSchedule, RawValue,
 };
 
 /// The share of explored decisions unless declared.
@@ -18,6 +19,10 @@ const DEFAULT_THRESHOLD: f64 = 0.5;
 const DEFAULT_MINIMUM_ROWS: u64 = 200;
 /// Enough trials to leave the worst settings behind within a minute of training.
 const DEFAULT_TRIALS: u32 = 8;
+
+/// The largest row weight unless declared: that of an action which epsilon_greedy with its usual epsilon of 0.1 draws from
+/// two.
+const DEFAULT_CLIP: f64 = 20.0;
 
 /// The checked blueprint, when nothing required is absent and nothing refused is there. Fields, views and columns are
 /// ordered by name, so that their order in the file does not matter.
@@ -46,8 +51,9 @@ pub(crate) fn blueprint(raw: &RawBlueprint) -> Option<Blueprint> {
             .map(|(name, view)| feature_view(name, view))
             .collect::<Option<_>>()?,
         outcome: outcome(raw_outcome),
+        rewards: rewards(raw),
         limits: raw.model.as_ref().map_or_else(ModelLimits::default, limits),
-        policy: policy(raw.policy.as_ref(), raw_decision, raw_outcome)?,
+        policy: policy(raw.policy.as_ref(), raw_decision, &label(raw, raw_outcome))?,
         schedule: schedule(raw.schedule.as_ref()),
     })
 }
@@ -118,6 +124,41 @@ fn outcome(raw: &RawOutcome) -> OutcomeSpec {
         aggregation,
         window_us: raw.window.as_micros(),
         absent,
+    }
+}
+
+/// What policies are checked against: a reward is a number, whatever the type of the main outcome.
+pub(crate) fn label(raw: &RawBlueprint, main: &RawOutcome) -> RawOutcome {
+    let mut label = main.clone();
+    if raw.reward.is_some() {
+        label.outcome_type = Some(RawOutcomeType::Number);
+    }
+    label
+}
+
+fn rewards(raw: &RawBlueprint) -> Rewards {
+    let named = |(name, other): (&String, &RawOutcome)| NamedOutcome {
+        name: name.clone(),
+        outcome: outcome(other),
+    };
+    let weighed = |(outcome, weight): (&String, &f64)| RewardWeight {
+        outcome: outcome.clone(),
+        weight: *weight,
+    };
+    let clip = raw.training.as_ref().and_then(|training| training.clip);
+    Rewards {
+        outcomes: raw.outcomes.iter().map(named).collect(),
+        reward: raw
+            .reward
+            .iter()
+            .flat_map(|reward| &reward.weights)
+            .map(weighed)
+            .collect(),
+        row_weights: raw.training.as_ref().and_then(|training| training.weights).map(
+            |RawRowWeights::InversePropensity| RowWeights::InversePropensity {
+                clip: clip.unwrap_or(DEFAULT_CLIP),
+            },
+        ),
     }
 }
 

@@ -8,7 +8,7 @@ use lakeloop_domain::{Aggregation, FeatureType, OutcomeType};
 
 use crate::document::{Document, Problem, joined, quoted};
 use crate::expectation::listed;
-use crate::lower::{feature_value, outcome_type, policy};
+use crate::lower::{feature_value, label, outcome_type, policy};
 use crate::nearest::nearest;
 use crate::raw::{RawAbsent, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawOutcome, RawPolicy};
 
@@ -39,9 +39,14 @@ pub(crate) fn violations(document: &Document<'_>, raw: &RawBlueprint, unsound: &
     }
     if let (Some(decision), Some(outcome)) = (&raw.decision, &raw.outcome) {
         rules.outcome(decision, outcome);
-        rules.policy(decision, outcome, raw.policy.as_ref());
-        rules.something_to_see(raw, decision, outcome);
+        rules.reward(raw, outcome);
+        let label = label(raw, outcome);
+        if !rules.threshold_of_a_reward(raw) {
+            rules.policy(decision, &label, raw.policy.as_ref());
+        }
+        rules.something_to_see(raw, decision, &label);
     }
+    rules.row_weights(raw);
     rules.problems
 }
 
@@ -216,13 +221,85 @@ impl Rules<'_, '_> {
                     self.report(&["outcome", "absent"], message);
                 }
             }
-            OutcomeType::YesNo => {
-                if let Some(label) = absent.filter(|label| *label != 0.0 && *label != 1.0) {
-                    let message = format!("{label} is no yes/no label; write 0, 1 or \"exclude\"");
-                    self.report(&["outcome", "absent"], message);
-                }
-            }
+            OutcomeType::YesNo => self.yes_no_absent(outcome, &["outcome", "absent"]),
             OutcomeType::Number => {}
+        }
+    }
+
+    /// Outcomes beside the main one are numbers with a name of their own, and the reward weighs what there is.
+    fn reward(&mut self, raw: &RawBlueprint, main: &RawOutcome) {
+        for (name, other) in &raw.outcomes {
+            if *name == main.event {
+                let message =
+                    "the section outcome goes by the name of its event, which is this one; write another name";
+                self.report(&["outcomes", name], message.into());
+            }
+            match outcome_type(other) {
+                OutcomeType::Category => {
+                    let message = "a category is no amount; write \"yes_no\" or \"number\"";
+                    self.report(&["outcomes", name, "type"], message.into());
+                }
+                OutcomeType::YesNo => self.yes_no_absent(other, &["outcomes", name, "absent"]),
+                OutcomeType::Number => {}
+            }
+        }
+        let Some(reward) = raw.reward.as_ref().filter(|_| self.is_sound("outcomes")) else {
+            return;
+        };
+        let known = || std::iter::once(&main.event).chain(raw.outcomes.keys());
+        for name in reward.weights.keys() {
+            let path = ["reward", "weights", name.as_str()];
+            if !known().any(|known| known == name) {
+                let message = match nearest(name, known().map(String::as_str)) {
+                    Some(meant) => format!("{} is no outcome; did you mean {}?", quoted(name), quoted(meant)),
+                    None => {
+                        let names: Vec<String> = known().cloned().collect();
+                        format!("{} is no outcome; write {}", quoted(name), some_of(&names))
+                    }
+                };
+                self.report(&path, message);
+            } else if *name == main.event && outcome_type(main) == OutcomeType::Category {
+                self.report(
+                    &path,
+                    "a category cannot be weighed; write outcome.type = \"yes_no\" or \"number\"".into(),
+                );
+            }
+        }
+        if reward.weights.values().all(|weight| *weight == 0.0) {
+            let message = "all weights are 0, so that there is nothing to learn; write what each outcome is worth";
+            self.report(&["reward", "weights"], message.into());
+        }
+    }
+
+    fn yes_no_absent(&mut self, outcome: &RawOutcome, path: &[&str]) {
+        if let Some(RawAbsent::Label(label)) = outcome.absent
+            && label != 0.0
+            && label != 1.0
+        {
+            self.report(path, format!("{label} is no yes/no label; write 0, 1 or \"exclude\""));
+        }
+    }
+
+    /// True, and told, when a threshold is to compare a reward, which is no probability.
+    fn threshold_of_a_reward(&mut self, raw: &RawBlueprint) -> bool {
+        let found = raw.reward.is_some() && matches!(raw.policy, Some(RawPolicy::Threshold { .. }));
+        if found {
+            let message = "\"threshold\" compares a probability, which a reward is not; write \"epsilon_greedy\" or \
+                \"greedy\", or remove the section reward";
+            self.report(&["policy", "kind"], message.into());
+        }
+        found
+    }
+
+    fn row_weights(&mut self, raw: &RawBlueprint) {
+        if raw
+            .training
+            .as_ref()
+            .is_some_and(|training| training.clip.is_some() && training.weights.is_none())
+        {
+            let message =
+                "it limits weights, and none are declared; write weights = \"inverse_propensity\", or remove it";
+            self.report(&["training", "clip"], message.into());
         }
     }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use lakeloop_config::{EXAMPLE_BLUEPRINTS, canonical, json_schema, parse_blueprint, read_blueprints};
-use lakeloop_domain::{AbsentLabel, Blueprint, DecisionKind, OutcomeType, Policy};
+use lakeloop_domain::{AbsentLabel, Blueprint, DecisionKind, LearningTarget, OutcomeType, Policy, RowWeights};
 use serde_json::Value;
 
 fn example(name: &str) -> (&'static str, Blueprint) {
@@ -59,6 +59,40 @@ fn search_ranks_the_candidates_that_come_with_a_query() {
     assert_eq!(seen, [&shared[..], &own[..]].concat());
     assert_eq!(search.candidates.len(), 6);
     assert_eq!(search.policy, Policy::EpsilonGreedy { epsilon: 0.1 });
+}
+
+#[test]
+fn notifications_learn_from_what_two_outcomes_are_worth() {
+    let (_, notifications) = example("notifications.toml");
+    let parts = notifications.label_parts();
+    let told: Vec<_> = parts
+        .iter()
+        .map(|part| (part.name, part.outcome.event.as_str(), part.weight))
+        .collect();
+    assert_eq!(
+        told,
+        [("opened", "opened", 1.0), ("turned_off", "notifications_off", -12.0)]
+    );
+    // The label is a number, known when the longer window has closed, though both outcomes are yes or no.
+    assert_eq!(notifications.outcome.outcome_type, OutcomeType::YesNo);
+    assert_eq!(notifications.label_type(), OutcomeType::Number);
+    assert_eq!(notifications.learning_target(), LearningTarget::Regression);
+    assert_eq!(notifications.label_window_us(), 24 * 3_600 * 1_000_000);
+    assert!(notifications.action_is_feature());
+    assert_eq!(
+        notifications.rewards.row_weights,
+        Some(RowWeights::InversePropensity { clip: 20.0 })
+    );
+}
+
+#[test]
+fn a_customer_is_worth_the_sum_of_a_month() {
+    let (_, customer) = example("customer_value.toml");
+    assert_eq!(customer.decision, DecisionKind::Number { default: 90.0 });
+    assert_eq!(customer.policy, Policy::Greedy);
+    assert_eq!(customer.label_window_us(), 30 * 86_400 * 1_000_000);
+    assert_eq!(customer.label_parts().len(), 1);
+    assert!(customer.rewards.is_plain());
 }
 
 #[test]
@@ -149,7 +183,17 @@ fn the_folder_of_examples_reads_as_one() {
         .iter()
         .map(|parsed| parsed.blueprint.name.to_string())
         .collect();
-    assert_eq!(names, ["flights", "menu", "prefetch", "search"]);
+    assert_eq!(
+        names,
+        [
+            "customer_value",
+            "flights",
+            "menu",
+            "notifications",
+            "prefetch",
+            "search"
+        ]
+    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, LearningTarget, Micros,
-    OutcomeType, Policy, StrategyName,
+    AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, LabelPart, LearningTarget,
+    Micros, OutcomeType, Policy, Rewards, StrategyName,
 };
 
 /// What is decided, with the default that is returned while nothing is learned or when anything fails.
@@ -135,8 +135,11 @@ pub struct Blueprint {
     pub candidates: Vec<ContextField>,
     /// What is read from the lake.
     pub features: Vec<FeatureView>,
-    /// What is learned from.
+    /// What is learned from; beside other outcomes, the main one.
     pub outcome: OutcomeSpec,
+    /// Other outcomes, the reward, and row weights.
+    #[serde(default, skip_serializing_if = "Rewards::is_plain")]
+    pub rewards: Rewards,
     /// What a model may cost.
     pub limits: ModelLimits,
     /// How scores become a choice.
@@ -190,9 +193,52 @@ impl Blueprint {
         matches!(self.decision, DecisionKind::Rank { .. })
     }
 
+    /// The outcome of a name: the main one by its event, another one by its own name.
+    pub fn outcome_named(&self, name: &str) -> Option<&OutcomeSpec> {
+        let other = self.rewards.outcomes.iter().find(|other| other.name == name);
+        match other {
+            Some(other) => Some(&other.outcome),
+            None => (self.outcome.event == name).then_some(&self.outcome),
+        }
+    }
+
+    /// What a label is the sum of: each weighed outcome of the reward, or the main outcome alone.
+    pub fn label_parts(&self) -> Vec<LabelPart<'_>> {
+        if self.rewards.reward.is_empty() {
+            return vec![LabelPart {
+                name: &self.outcome.event,
+                outcome: &self.outcome,
+                weight: 1.0,
+            }];
+        }
+        let weighed = self.rewards.reward.iter().filter_map(|weighed| {
+            Some(LabelPart {
+                name: &weighed.outcome,
+                outcome: self.outcome_named(&weighed.outcome)?,
+                weight: weighed.weight,
+            })
+        });
+        weighed.collect()
+    }
+
+    /// How long after a decision its label is known: the longest window of the label's parts, in microseconds.
+    pub fn label_window_us(&self) -> i64 {
+        let windows = self.label_parts().into_iter().map(|part| part.outcome.window_us);
+        windows.max().unwrap_or(self.outcome.window_us)
+    }
+
+    /// What a label is. A reward is a number, whatever the types of its outcomes.
+    pub fn label_type(&self) -> OutcomeType {
+        if self.rewards.reward.is_empty() {
+            self.outcome.outcome_type
+        } else {
+            OutcomeType::Number
+        }
+    }
+
     /// What a model of this strategy predicts; for rankings, of each candidate alone.
     pub fn learning_target(&self) -> LearningTarget {
-        match self.outcome.outcome_type {
+        match self.label_type() {
             OutcomeType::YesNo => LearningTarget::Binary,
             OutcomeType::Number => LearningTarget::Regression,
             OutcomeType::Category => LearningTarget::MultiClass {
@@ -206,7 +252,7 @@ impl Blueprint {
     pub fn action_is_feature(&self) -> bool {
         self.policy.scores_each_action()
             && matches!(self.decision, DecisionKind::YesNo { .. } | DecisionKind::Choose { .. })
-            && self.outcome.outcome_type != OutcomeType::Category
+            && self.label_type() != OutcomeType::Category
     }
 
     /// The features that a model sees, in order, with their types: of the context, of the lake, and of the candidate

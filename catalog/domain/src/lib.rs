@@ -11,7 +11,8 @@
 //! - **candidate**: one of the things that come with a request to be put in order; a **ranking** is the order returned, and
 //!   a **position** a place in it, counted from 0.
 //! - **outcome**: an event that is reported later; the **label** is what the outcomes of one decision add up to
-//!   within its **attribution window**.
+//!   within its **attribution window**. Of several outcomes the **reward** is the sum of their labels, each times its
+//!   weight, and then that is the label.
 //! - **policy**: the rule that turns scores into an action.
 //! - **model version**: one trained model in the registry, in a **stage**: candidate, live or retired.
 
@@ -26,6 +27,8 @@ mod policy;
 mod ranking;
 
 mod outcome;
+
+mod reward;
 
 mod decision;
 
@@ -50,6 +53,7 @@ pub use model::{
 pub use outcome::{AbsentLabel, Aggregation, OutcomeRecord, OutcomeType, OutcomeValue};
 pub use policy::Policy;
 pub use ranking::{Candidate, Position, Ranking};
+pub use reward::{LabelPart, NamedOutcome, RewardWeight, Rewards, RowWeights};
 
 /// Microseconds since 1970-01-01T00:00:00Z: how every instant is kept, in memory, in the journal and in the tables.
 pub type Micros = i64;

@@ -24,7 +24,7 @@ pub struct OutcomeRecord {
     pub strategy: Option<StrategyName>,
     /// The unit, when the report named one instead of a decision.
     pub unit: Option<UnitId>,
-    /// The candidate that the outcome is about, for strategies that rank; without it such an outcome labels none.
+    /// The candidate that the outcome is about, for strategies that rank, which need one.
     pub candidate: Option<CandidateId>,
     /// The name of the event, as the blueprint's outcome declares it.
     pub event: String,

@@ -8,14 +8,6 @@ use serde::Deserialize;
 use super::RawPolicy;
 use crate::quantity::Period;
 
-/// How several outcomes become one number.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawReward {
-    /// What one unit of each outcome's label is worth.
-    pub weights: BTreeMap<String, f64>,
-}
-
 /// A metric that must not get worse.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

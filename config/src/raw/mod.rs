@@ -16,12 +16,18 @@ use crate::quantity::{ByteSize, Period};
 
 mod feature;
 
+mod reward;
+
+mod training;
+
 pub mod declared;
 
 pub use feature::{
     RawContextField, RawContextFieldTable, RawFeatureColumn, RawFeatureColumnTable, RawFeatureType, RawFeatureView,
     RawMissing, RawValue,
 };
+pub use reward::RawReward;
+pub use training::{RawRowWeights, RawTraining};
 
 /// A blueprint: one product decision, declared.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -59,12 +65,15 @@ pub struct RawBlueprint {
     /// What callers send about each candidate of a ranking, in the form of `context`.
     #[schemars(extend("propertyNames" = crate::form::Form::FeatureName.schema()))]
     pub candidates: Option<BTreeMap<String, RawContextField>>,
-    /// Several outcomes, each in the form of `outcome`.
-    #[schemars(extend("x-built" = false))]
-    pub outcomes: Option<BTreeMap<String, RawOutcome>>,
-    /// How several outcomes become the one number that is learned: a weight for each.
-    #[schemars(extend("x-built" = false))]
-    pub reward: Option<declared::RawReward>,
+    /// Outcomes besides that of `outcome`, each in its form, for the reward.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = crate::form::Form::Word.schema()))]
+    pub outcomes: BTreeMap<String, RawOutcome>,
+    /// How several outcomes become the one number that is learned: a weight for each. Without it the label is that of
+    /// `outcome` alone.
+    pub reward: Option<RawReward>,
+    /// How the rows of a training set count.
+    pub training: Option<RawTraining>,
     /// Metrics that must not get worse.
     #[schemars(extend("x-built" = false))]
     pub guardrails: Option<BTreeMap<String, declared::RawGuardrail>>,

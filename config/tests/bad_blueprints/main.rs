@@ -9,6 +9,8 @@ mod keys;
 
 mod sections;
 
+mod rewards;
+
 /// A valid blueprint that the cases below spoil in one place.
 const MENU: &str = r#"name = "menu"
 unit = "user"

@@ -12,31 +12,40 @@ use lakeloop_stats::calibrate::fit_platt;
 use crate::loss::{Gain, losses};
 
 /// The calibration of a model by its raw probabilities on the validation rows, which are in the order of time.
-pub(crate) fn calibration(blueprint: &Blueprint, raw: &[f64], labels: &[f64]) -> Calibration {
+pub(crate) fn calibration(blueprint: &Blueprint, raw: &[f64], labels: &[f64], weights: Option<&[f64]>) -> Calibration {
     let target = blueprint.learning_target();
     let decides_by_probability = matches!(blueprint.policy, Policy::Threshold { .. });
     if !decides_by_probability || target != LearningTarget::Binary {
         return Calibration::Identity;
     }
     let half = raw.len() / 2;
-    let helps = fit(&raw[..half], &labels[..half]).is_some_and(|fitted| {
+    let (earlier, later) = (
+        weights.map(|weights| &weights[..half]),
+        weights.map(|weights| &weights[half..]),
+    );
+    let helps = fit(&raw[..half], &labels[..half], earlier).is_some_and(|fitted| {
         let mapped: Vec<f64> = raw[half..].iter().map(|raw| calibrated(&fitted, *raw)).collect();
         let plain = losses(&target, &raw[half..], &labels[half..]);
         // Only yes/no decisions get here, so that each row is a decision.
         let decisions: Vec<usize> = (half..raw.len()).collect();
-        let gain = Gain::over(&plain, &losses(&target, &mapped, &labels[half..]), &decisions);
+        let gain = Gain::over(&plain, &losses(&target, &mapped, &labels[half..]), &decisions, later);
         gain.is_some_and(|gain| gain.mean > gain.standard_error)
     });
-    let fitted = if helps { fit(raw, labels) } else { None };
+    let fitted = if helps { fit(raw, labels, weights) } else { None };
     fitted.unwrap_or(Calibration::Identity)
 }
 
 /// Platt's map for raw probabilities; `None` when there is none, or when it would turn the order of scores around.
-fn fit(raw: &[f64], labels: &[f64]) -> Option<Calibration> {
+fn fit(raw: &[f64], labels: &[f64], weights: Option<&[f64]>) -> Option<Calibration> {
     let examples: Vec<Example<bool>> = raw
         .iter()
         .zip(labels)
-        .map(|(raw, label)| Example::new(log_odds(*raw), *label != 0.0))
+        .enumerate()
+        .map(|(row_idx, (raw, label))| Example {
+            score: log_odds(*raw),
+            label: *label != 0.0,
+            weight: weights.map_or(1.0, |weights| weights[row_idx]),
+        })
         .collect();
     let platt = fit_platt(&examples)?;
     let (slope, intercept) = (platt.slope, platt.intercept);
@@ -77,7 +86,7 @@ outcome = { event = "arrived", aggregation = "last", type = "yes_no", window = "
     #[test]
     fn overconfident_probabilities_are_drawn_back() {
         let (raw, labels) = rows(4_000, |p| 1.0 / (1.0 + (-3.0 * log_odds(p)).exp()));
-        let Calibration::Platt { slope, intercept } = calibration(&blueprint(YES_NO), &raw, &labels) else {
+        let Calibration::Platt { slope, intercept } = calibration(&blueprint(YES_NO), &raw, &labels, None) else {
             panic!("probabilities three times too sure of themselves were left as they are")
         };
         assert!((slope - 1.0 / 3.0).abs() < 0.05, "slope {slope}");
@@ -87,14 +96,17 @@ outcome = { event = "arrived", aggregation = "last", type = "yes_no", window = "
     #[test]
     fn honest_probabilities_and_policies_without_a_threshold_are_left_alone() {
         let (raw, labels) = rows(4_000, |p| p);
-        assert_eq!(calibration(&blueprint(YES_NO), &raw, &labels), Calibration::Identity);
+        assert_eq!(
+            calibration(&blueprint(YES_NO), &raw, &labels, None),
+            Calibration::Identity
+        );
         let (raw, labels) = rows(4_000, |p| 1.0 / (1.0 + (-3.0 * log_odds(p)).exp()));
         let explores = blueprint(&format!(
             "{YES_NO}policy = {{ kind = \"epsilon_greedy\", epsilon = 0.1 }}\n"
         ));
-        assert_eq!(calibration(&explores, &raw, &labels), Calibration::Identity);
+        assert_eq!(calibration(&explores, &raw, &labels, None), Calibration::Identity);
         assert_eq!(
-            calibration(&blueprint(YES_NO), &raw[..3], &[1.0; 3]),
+            calibration(&blueprint(YES_NO), &raw[..3], &[1.0; 3], None),
             Calibration::Identity
         );
     }

@@ -97,10 +97,12 @@ pub(crate) fn fit(
         train: LabelledMatrix {
             rows: &train,
             labels: &data.labels[data.train()],
+            weights: data.weights_of(data.train()),
         },
         validation: LabelledMatrix {
             rows: &validation,
             labels: &data.labels[data.validation()],
+            weights: data.weights_of(data.validation()),
         },
         samples: &samples(&layout, &data.rows, latency_rows),
         seed: work.seed,
@@ -133,13 +135,13 @@ fn winner_of(
     };
     let parity_max_abs = parity::check(raw_model, &reference, layout, &data.rows, data.validation())?;
 
-    let labels = problem.validation.labels;
+    let LabelledMatrix { labels, weights, .. } = problem.validation;
     let raw = score(raw_model, layout, &data.rows, data.validation())?;
-    let calibration = calibration(&work.applied.blueprint, &raw, labels);
+    let calibration = calibration(&work.applied.blueprint, &raw, labels, weights);
     let bundle = provisional(work.applied, problem.encoding, &calibration, artifact)?;
     let latency = measure(loaded(&bundle)?, problem.samples)?;
 
-    let constant = constant_scores(target, problem.train.labels, labels.len());
+    let constant = constant_scores(target, problem.train.labels, problem.train.weights, labels.len());
     let constant_losses = losses(target, &constant, labels);
     let raw_losses = losses(target, &raw, labels);
     let served_losses = losses(
@@ -149,7 +151,7 @@ fn winner_of(
     );
     let decisions = &data.rows.decisions()[data.validation()];
     let facts = Facts {
-        over_constant: Gain::over(&constant_losses, &raw_losses, decisions),
+        over_constant: Gain::over(&constant_losses, &raw_losses, decisions, weights),
         over_live: over_live(work, layout, target, &served_losses),
     };
     Ok(Some(Winner {
@@ -158,8 +160,8 @@ fn winner_of(
         calibration,
         parameters: trial.parameters.clone(),
         value: fitted.value,
-        baseline: metric(target, &constant_losses),
-        auc: area_under_curve(target, &raw, labels),
+        baseline: metric(target, &constant_losses, weights),
+        auc: area_under_curve(target, &raw, labels, weights),
         latency,
         parity_max_abs,
         facts,
@@ -181,9 +183,14 @@ fn over_live(
     let live = work.live?;
     match live_scores(work, live, layout) {
         Ok(scores) => {
-            let decisions = &work.data.rows.decisions()[work.data.validation()];
-            let live_losses = losses(target, &scores, &work.data.labels[work.data.validation()]);
-            Some((live.version, Gain::over(&live_losses, served_losses, decisions)?))
+            let validation = work.data.validation();
+            let decisions = &work.data.rows.decisions()[validation.clone()];
+            let live_losses = losses(target, &scores, &work.data.labels[validation.clone()]);
+            let weights = work.data.weights_of(validation);
+            Some((
+                live.version,
+                Gain::over(&live_losses, served_losses, decisions, weights)?,
+            ))
         }
         Err(error) => {
             tracing::warn!(
@@ -200,14 +207,19 @@ fn live_scores(work: &Work<'_>, live: &ModelRecord, layout: &FeatureLayout) -> R
     score(loaded(&bundle)?, layout, &work.data.rows, work.data.validation())
 }
 
-fn area_under_curve(target: &LearningTarget, scores: &[f64], labels: &[f64]) -> Option<f64> {
+fn area_under_curve(target: &LearningTarget, scores: &[f64], labels: &[f64], weights: Option<&[f64]>) -> Option<f64> {
     if *target != LearningTarget::Binary {
         return None;
     }
     let examples = scores
         .iter()
         .zip(labels)
-        .map(|(score, label)| Example::new(*score, *label != 0.0));
+        .enumerate()
+        .map(|(row_idx, (score, label))| Example {
+            score: *score,
+            label: *label != 0.0,
+            weight: weights.map_or(1.0, |weights| weights[row_idx]),
+        });
     auc(&examples.collect::<Vec<_>>())
 }
 

@@ -27,6 +27,8 @@ mod folds;
 
 mod rows;
 
+mod weights;
+
 mod fit;
 
 mod matrix;

@@ -6,6 +6,8 @@
 //! | several classes | −ln of the probability given to the class | `multi_log_loss`: the mean |
 //! | regression | squared error | `rmse`: the root of the mean |
 //!
+//! Where rows have weights, each mean is Σ w · x / Σ w.
+//!
 //! All are better when lower. Losses are kept row by row because what is judged is their difference between two
 //! models on the same rows.
 
@@ -47,9 +49,20 @@ fn surprise(probability: f64) -> f64 {
     -probability.clamp(LEAST_PROBABILITY, 1.0).ln()
 }
 
+/// The mean of some values, each counted by its weight; `None` for the weights: all count the same.
+pub(crate) fn weighted_mean(values: &[f64], weights: Option<&[f64]>) -> f64 {
+    match weights {
+        None => values.iter().sum::<f64>() / values.len() as f64,
+        Some(weights) => {
+            let total = values.iter().zip(weights).map(|(value, weight)| value * weight);
+            total.sum::<f64>() / weights.iter().sum::<f64>()
+        }
+    }
+}
+
 /// The metric of losses; `None` without rows.
-pub(crate) fn metric(target: &LearningTarget, losses: &[f64]) -> Option<f64> {
-    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+pub(crate) fn metric(target: &LearningTarget, losses: &[f64], weights: Option<&[f64]>) -> Option<f64> {
+    let mean = weighted_mean(losses, weights);
     match target {
         _ if losses.is_empty() => None,
         LearningTarget::Regression => Some(mean.sqrt()),
@@ -59,15 +72,18 @@ pub(crate) fn metric(target: &LearningTarget, losses: &[f64]) -> Option<f64> {
 
 /// The best constant prediction for labels that were fitted on, repeated for `n_rows` rows: their mean, or the share of
 /// each class with one imagined row more (Laplace), because a class that was never seen is not impossible.
-pub(crate) fn constant_scores(target: &LearningTarget, fitted_on: &[f64], n_rows: usize) -> Vec<f64> {
+pub(crate) fn constant_scores(
+    target: &LearningTarget,
+    fitted_on: &[f64],
+    weights: Option<&[f64]>,
+    n_rows: usize,
+) -> Vec<f64> {
     let constant = match target {
-        LearningTarget::Binary | LearningTarget::Regression => {
-            vec![fitted_on.iter().sum::<f64>() / fitted_on.len() as f64]
-        }
+        LearningTarget::Binary | LearningTarget::Regression => vec![weighted_mean(fitted_on, weights)],
         LearningTarget::MultiClass { classes } => {
             let mut counts = vec![1.0; classes.len()];
-            for label in fitted_on {
-                counts[*label as usize] += 1.0;
+            for (row_idx, label) in fitted_on.iter().enumerate() {
+                counts[*label as usize] += weights.map_or(1.0, |weights| weights[row_idx]);
             }
             let total = counts.iter().sum::<f64>();
             counts.into_iter().map(|count| count / total).collect()
@@ -97,21 +113,25 @@ impl Gain {
     /// standard error is therefore the cluster-robust one of a mean (Liang and Zeger 1986, with the factor C / (C − 1) for
     /// C clusters): with residuals summed over each decision, √(C / (C − 1) · Σ (Σ residuals)²) / n. With one row a
     /// decision it is that of independent rows.
-    pub fn over(other: &[f64], this: &[f64], decisions: &[usize]) -> Option<Self> {
+    ///
+    /// With weights the mean is Σ w · gain / Σ w, and its standard error that of a ratio, linearised: each residual times its
+    /// weight, and Σ w in the place of n.
+    pub fn over(other: &[f64], this: &[f64], decisions: &[usize], weights: Option<&[f64]>) -> Option<Self> {
         let gains: Vec<f64> = other.iter().zip(this).map(|(other, this)| other - this).collect();
         let n_rows = gains.len();
-        let mean = gains.iter().sum::<f64>() / n_rows as f64;
-        let (mut n_decisions, mut squares) = (0_usize, 0.0);
-        let mut rest = gains.as_slice();
+        let weight = |row_idx: usize| weights.map_or(1.0, |weights| weights[row_idx]);
+        let mean = weighted_mean(&gains, weights);
+        let total_weight: f64 = (0..n_rows).map(weight).sum();
+        let (mut n_decisions, mut squares, mut from) = (0_usize, 0.0, 0);
         for rows in decisions.get(..n_rows)?.chunk_by(|a, b| a == b) {
-            let (own, after) = rest.split_at(rows.len());
-            let residual: f64 = own.iter().map(|gain| gain - mean).sum();
+            let until = from + rows.len();
+            let residual: f64 = (from..until).map(|idx| weight(idx) * (gains[idx] - mean)).sum();
             squares += residual * residual;
             n_decisions += 1;
-            rest = after;
+            from = until;
         }
         let correction = n_decisions as f64 / (n_decisions as f64 - 1.0);
-        let standard_error = (correction * squares).sqrt() / n_rows as f64;
+        let standard_error = (correction * squares).sqrt() / total_weight;
         (n_decisions >= 2 && standard_error.is_finite()).then_some(Self {
             mean,
             standard_error,
@@ -135,51 +155,80 @@ mod tests {
         let binary = LearningTarget::Binary;
         let lost = losses(&binary, &[0.25, 0.5, 0.9], &[1.0, 0.0, 1.0]);
         close(
-            metric(&binary, &lost).unwrap(),
+            metric(&binary, &lost, None).unwrap(),
             (4f64.ln() + 2f64.ln() + (10f64 / 9.0).ln()) / 3.0,
         );
         let lost = losses(&LearningTarget::Regression, &[1.0, 3.0], &[2.0, 1.0]);
-        close(metric(&LearningTarget::Regression, &lost).unwrap(), 2.5f64.sqrt());
+        close(metric(&LearningTarget::Regression, &lost, None).unwrap(), 2.5f64.sqrt());
         let classes = LearningTarget::MultiClass {
             classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
         };
         let lost = losses(&classes, &[0.2, 0.3, 0.5, 1.0, 0.0, 0.0], &[2.0, 1.0]);
         close(lost[0], 2f64.ln());
         close(lost[1], 52.0 * 2f64.ln());
-        assert_eq!(metric(&binary, &[]), None);
+        assert_eq!(metric(&binary, &[], None), None);
     }
 
     #[test]
     fn the_constant_is_the_mean_or_the_smoothed_shares() {
         assert_eq!(
-            constant_scores(&LearningTarget::Binary, &[1.0, 0.0, 0.0, 0.0], 2),
+            constant_scores(&LearningTarget::Binary, &[1.0, 0.0, 0.0, 0.0], None, 2),
             [0.25, 0.25]
         );
         let classes = LearningTarget::MultiClass {
             classes: vec!["a".into(), "b".into()],
         };
-        assert_eq!(constant_scores(&classes, &[0.0, 0.0], 1), [0.75, 0.25]);
+        assert_eq!(constant_scores(&classes, &[0.0, 0.0], None, 1), [0.75, 0.25]);
     }
 
     #[test]
     fn a_gain_has_the_standard_error_of_a_paired_difference() {
-        let gain = Gain::over(&[1.0, 2.0, 3.0, 4.0], &[0.5, 1.5, 2.0, 5.0], &[0, 1, 2, 3]).unwrap();
+        let gain = Gain::over(&[1.0, 2.0, 3.0, 4.0], &[0.5, 1.5, 2.0, 5.0], &[0, 1, 2, 3], None).unwrap();
         // Differences 0.5, 0.5, 1, −1: mean 0.25, sample variance 2.25 / 3.
         close(gain.mean, 0.25);
         close(gain.standard_error, (0.75f64 / 4.0).sqrt());
-        assert_eq!(Gain::over(&[1.0], &[1.0], &[0]), None);
-        assert_eq!(Gain::over(&[1.0, f64::INFINITY], &[1.0, 1.0], &[0, 1]), None);
+        assert_eq!(Gain::over(&[1.0], &[1.0], &[0], None), None);
+        assert_eq!(Gain::over(&[1.0, f64::INFINITY], &[1.0, 1.0], &[0, 1], None), None);
     }
 
     #[test]
     fn candidates_of_one_decision_are_not_taken_for_independent() {
         // Gains 1, 1, −1, −1 of two decisions: mean 0, residuals of each decision add up to 2 and −2.
-        let gain = Gain::over(&[2.0, 2.0, 1.0, 1.0], &[1.0, 1.0, 2.0, 2.0], &[7, 7, 8, 8]).unwrap();
+        let gain = Gain::over(&[2.0, 2.0, 1.0, 1.0], &[1.0, 1.0, 2.0, 2.0], &[7, 7, 8, 8], None).unwrap();
         close(gain.mean, 0.0);
         close(gain.standard_error, (2.0f64 * 8.0).sqrt() / 4.0);
         assert_eq!((gain.n_rows, gain.n_decisions), (4, 2));
-        let apart = Gain::over(&[2.0, 2.0, 1.0, 1.0], &[1.0, 1.0, 2.0, 2.0], &[0, 1, 2, 3]).unwrap();
+        let apart = Gain::over(&[2.0, 2.0, 1.0, 1.0], &[1.0, 1.0, 2.0, 2.0], &[0, 1, 2, 3], None).unwrap();
         assert!(apart.standard_error < gain.standard_error);
-        assert_eq!(Gain::over(&[2.0, 2.0], &[1.0, 1.5], &[3, 3]), None, "one decision");
+        assert_eq!(
+            Gain::over(&[2.0, 2.0], &[1.0, 1.5], &[3, 3], None),
+            None,
+            "one decision"
+        );
+    }
+
+    #[test]
+    fn a_row_of_weight_two_counts_as_two_rows_do() {
+        let (once, twice) = ([1.0, 4.0], [1.0, 4.0, 4.0]);
+        let weights = [1.0, 2.0];
+        close(weighted_mean(&once, Some(&weights)), weighted_mean(&twice, None));
+        let regression = LearningTarget::Regression;
+        assert_eq!(
+            metric(&regression, &once, Some(&weights)),
+            metric(&regression, &twice, None)
+        );
+        let classes = LearningTarget::MultiClass {
+            classes: vec!["a".into(), "b".into()],
+        };
+        assert_eq!(
+            constant_scores(&classes, &[0.0, 1.0], Some(&weights), 1),
+            constant_scores(&classes, &[0.0, 1.0, 1.0], None, 1)
+        );
+        // The two rows that a weight stands for are one decision.
+        let weighted = Gain::over(&[1.0, 4.0, 0.5], &[0.0; 3], &[0, 1, 2], Some(&[1.0, 2.0, 1.0])).unwrap();
+        let repeated = Gain::over(&[1.0, 4.0, 4.0, 0.5], &[0.0; 4], &[0, 1, 1, 2], None).unwrap();
+        close(weighted.mean, repeated.mean);
+        close(weighted.standard_error, repeated.standard_error);
+        assert_eq!((weighted.n_rows, weighted.n_decisions), (3, 3));
     }
 }

@@ -188,7 +188,11 @@ mod tests {
             n_threads: 1,
             seed: 1,
         };
-        let labelled = |rows, labels| LabelledMatrix { rows, labels };
+        let labelled = |rows, labels| LabelledMatrix {
+            rows,
+            labels,
+            weights: None,
+        };
         let (train, validation) = (matrix(data.train()), matrix(data.validation()));
         let trainer = Trainer::new(
             labelled(&train, &data.labels[data.train()]),

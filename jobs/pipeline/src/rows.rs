@@ -22,6 +22,7 @@ pub(crate) struct TrainingRows {
     decisions: Vec<usize>,
     event_times: TimestampMicrosecondArray,
     actions: StringArray,
+    propensities: Float64Array,
     labels: Float64Array,
     numeric: MapArray,
     categorical: MapArray,
@@ -81,6 +82,7 @@ impl TrainingRows {
             decisions,
             event_times: column("event_time")?.as_primitive::<TimestampMicrosecondType>().clone(),
             actions: column("action")?.as_string::<i32>().clone(),
+            propensities: column("propensity")?.as_primitive::<Float64Type>().clone(),
             labels: column("label")?.as_primitive::<Float64Type>().clone(),
             numeric: column("numeric")?.as_map().clone(),
             categorical: column("categorical")?.as_map().clone(),
@@ -116,6 +118,11 @@ impl TrainingRows {
     /// The action that was taken; `None` for numbers and rankings.
     pub fn action(&self, row_idx: usize) -> Option<&str> {
         self.actions.is_valid(row_idx).then(|| self.actions.value(row_idx))
+    }
+
+    /// The probability of what was chosen; for a candidate, that it stood at its position.
+    pub fn propensity(&self, row_idx: usize) -> f64 {
+        self.propensities.value(row_idx)
     }
 
     /// The label; for several classes the class's position among the blueprint's actions.

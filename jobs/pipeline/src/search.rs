@@ -251,7 +251,7 @@ fn value(problem: &Problem<'_>, model: &Model) -> Result<f64, PipelineError> {
     let rows: &Matrix = problem.validation.rows;
     let scores = model.score_rows(rows.values(), &mut scratch)?;
     let losses = losses(problem.target, scores, problem.validation.labels);
-    Ok(metric(problem.target, &losses).unwrap_or(f64::NAN))
+    Ok(metric(problem.target, &losses, problem.validation.weights).unwrap_or(f64::NAN))
 }
 
 /// A model that is not registered yet, in the bundle that would serve it. Fails when the two do not fit.

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::rows::TrainingRows;
 use crate::split::split;
 use crate::training_set::TrainingData;
+use crate::weights::row_weights;
 
 /// A yes/no decision by threshold: features `x`, `noise` (both numbers, missing allowed), `sunny` and `city`.
 pub(crate) const LATE: &str = r#"
@@ -137,9 +138,11 @@ pub(crate) fn training_rows(
 
 /// Rows as a training set, split as a job would split them.
 pub(crate) fn training_data(applied: &AppliedBlueprint, rows: TrainingRows) -> TrainingData {
+    let split = split(rows.event_times(), applied.blueprint.label_window_us()).unwrap();
     TrainingData {
         id: TrainingSetId::new("set").unwrap(),
-        split: split(rows.event_times(), applied.blueprint.outcome.window_us).unwrap(),
+        weights: row_weights(&applied.blueprint, &rows, split.n_train),
+        split,
         labels: (0..rows.len()).map(|idx| rows.label(idx).unwrap()).collect(),
         table_versions: Vec::new(),
         rows,

@@ -22,6 +22,7 @@ use crate::context::JobContext;
 use crate::error::PipelineError;
 use crate::rows::TrainingRows;
 use crate::split::{Gap, TimeSplit, split};
+use crate::weights::row_weights;
 
 /// A training set that can be fitted on.
 pub(crate) struct TrainingData {
@@ -33,6 +34,8 @@ pub(crate) struct TrainingData {
     pub split: TimeSplit,
     /// One label a row; for several classes the class's position.
     pub labels: Vec<f64>,
+    /// How much each row counts; `None`: all count the same.
+    pub weights: Option<Vec<f64>>,
     /// The tables that it was read from, with their versions.
     pub table_versions: Vec<(String, i64)>,
 }
@@ -51,6 +54,11 @@ impl TrainingData {
     /// The rows validated on.
     pub fn validation(&self) -> Range<usize> {
         self.split.validation_from..self.rows.len()
+    }
+
+    /// How much each of some rows counts; `None`: all count the same.
+    pub fn weights_of(&self, range: Range<usize>) -> Option<&[f64]> {
+        self.weights.as_ref().map(|weights| &weights[range])
     }
 }
 
@@ -76,7 +84,7 @@ pub(crate) async fn build(
             blueprint.name
         )));
     }
-    let latest_closed = as_of.saturating_sub(blueprint.outcome.window_us);
+    let latest_closed = as_of.saturating_sub(blueprint.label_window_us());
     let window_start = blueprint
         .schedule
         .window_us
@@ -90,6 +98,7 @@ pub(crate) async fn build(
     let id = TrainingSetId::new(run.run_id.as_str())?;
     let data = TrainingData {
         id,
+        weights: row_weights(blueprint, &rows, split.n_train),
         rows,
         split,
         labels,
@@ -109,7 +118,7 @@ fn usable(blueprint: &Blueprint, rows: &TrainingRows) -> Result<Option<(TimeSpli
         return Ok(None);
     }
     let labels = labels(blueprint, rows)?;
-    let split = split(rows.event_times(), blueprint.outcome.window_us);
+    let split = split(rows.event_times(), blueprint.label_window_us());
     let usable = split.filter(|split| labels[..split.n_train].windows(2).any(|pair| pair[0] != pair[1]));
     Ok(usable.map(|split| (split, labels)))
 }
@@ -123,7 +132,7 @@ fn what_is_missing(blueprint: &Blueprint, rows: &TrainingRows) -> Result<String,
             minimum - n_decisions
         ));
     }
-    let Some(split) = split(rows.event_times(), blueprint.outcome.window_us) else {
+    let Some(split) = split(rows.event_times(), blueprint.label_window_us()) else {
         return Ok(format!(
             "all {n_decisions} labelled decisions were made at one time, so none can be set aside to validate on"
         ));

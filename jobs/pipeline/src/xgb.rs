@@ -106,6 +106,8 @@ pub(crate) struct LabelledMatrix<'a> {
     pub rows: &'a Matrix,
     /// One label a row; libxgboost keeps it in single precision.
     pub labels: &'a [f64],
+    /// How much each row counts, above 0; `None`: all count the same.
+    pub weights: Option<&'a [f64]>,
 }
 
 impl Trainer {
@@ -119,6 +121,10 @@ impl Trainer {
             let mut matrix = dense(part.rows, options.columns)?;
             let labels: Vec<f32> = part.labels.iter().map(|label| *label as f32).collect();
             matrix.set_labels(&labels).map_err(call("take labels"))?;
+            if let Some(weights) = part.weights {
+                let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
+                matrix.set_weights(&weights).map_err(call("take weights"))?;
+            }
             Ok::<_, XgbError>(matrix)
         };
         Ok(Self {
@@ -292,7 +298,11 @@ mod tests {
         };
         let part = |range: std::ops::Range<usize>| Matrix::new(values[range.clone()].to_vec(), range.len());
         let (train, validation) = (part(0..n_train), part(n_train..values.len()));
-        let labelled = |rows, labels| LabelledMatrix { rows, labels };
+        let labelled = |rows, labels| LabelledMatrix {
+            rows,
+            labels,
+            weights: None,
+        };
         let train = labelled(&train, &labels[..n_train]);
         let trainer = Trainer::new(train, labelled(&validation, &labels[n_train..]), &options).unwrap();
         trainer.fit(&parameters).unwrap()
@@ -313,6 +323,41 @@ mod tests {
         let labels: Vec<f64> = (0..100).map(|idx| 1000.0 + f64::from(idx % 2)).collect();
         let fit = fit_one(&values, &labels, 80, &LearningTarget::Regression);
         assert!((predict_one(&fit, f32::NAN) - 1000.5).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_row_counts_as_often_as_its_weight_says() {
+        // Nothing can be split: what is left is the weighted mean of the labels, 1.8 / (1.8 + 0.2).
+        let rows = Matrix::new(vec![f32::NAN; 100], 100);
+        let labels: Vec<f64> = (0..100).map(|idx| f64::from(u8::from(idx % 2 == 0))).collect();
+        let weights: Vec<f64> = labels
+            .iter()
+            .map(|label| if *label == 1.0 { 1.8 } else { 0.2 })
+            .collect();
+        let columns = [number_column("x")];
+        for (target, weights, expected) in [
+            (LearningTarget::Binary, Some(weights.as_slice()), 0.9),
+            (LearningTarget::Binary, None, 0.5),
+            (LearningTarget::Regression, Some(weights.as_slice()), 0.9),
+        ] {
+            let options = TrainerOptions {
+                columns: &columns,
+                target: &target,
+                n_threads: 1,
+                seed: 3,
+            };
+            let part = LabelledMatrix {
+                rows: &rows,
+                labels: &labels,
+                weights,
+            };
+            let fit = Trainer::new(part, part, &options)
+                .unwrap()
+                .fit(&Parameters::defaults(&target))
+                .unwrap();
+            let found = predict_one(&fit, f32::NAN);
+            assert!((found - expected).abs() < 1e-4, "{target:?}: {found} is not {expected}");
+        }
     }
 
     #[test]
@@ -359,6 +404,7 @@ mod tests {
         let part = LabelledMatrix {
             rows: &rows,
             labels: &labels,
+            weights: None,
         };
         let trainer = Trainer::new(part, part, &options).unwrap();
         trainer

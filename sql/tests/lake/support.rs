@@ -8,8 +8,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use lakeloop_domain::{
     AbsentLabel, Aggregation, Blueprint, BlueprintVersion, Choice, ContextField, DecisionId, DecisionKind,
     DecisionReason, DecisionRecord, FeatureColumn, FeatureType, FeatureValue, FeatureView, FeatureViewName, Micros,
-    ModelLimits, NamedValue, OutcomeId, OutcomeRecord, OutcomeSpec, OutcomeType, OutcomeValue, Policy, Schedule,
-    StrategyName, UnitId,
+    ModelLimits, NamedValue, OutcomeId, OutcomeRecord, OutcomeSpec, OutcomeType, OutcomeValue, Policy, Rewards,
+    Schedule, StrategyName, UnitId,
 };
 use lakeloop_lake::{Append, Lake, TableName, rows};
 use tempfile::TempDir;
@@ -143,6 +143,7 @@ pub fn blueprint(features: Vec<FeatureView>) -> Blueprint {
             window_us: 60 * SECOND,
             absent: AbsentLabel::Value(0.0),
         },
+        rewards: Rewards::default(),
         limits: ModelLimits::default(),
         policy: Policy::EpsilonGreedy { epsilon: 1.0 },
         schedule: Schedule {

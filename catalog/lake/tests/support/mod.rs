@@ -70,6 +70,7 @@ pub fn blueprint(name: &str, description: &str) -> Blueprint {
             window_us: 1,
             absent: AbsentLabel::Value(0.0),
         },
+        rewards: Rewards::default(),
         limits: ModelLimits {
             max_latency_us: Some(0.1),
             max_bytes: Some(u64::MAX),

@@ -10,7 +10,7 @@ use lakeloop_decide::{Bundle, Model, ModelParts};
 use lakeloop_domain::{
     AbsentLabel, Aggregation, AppliedBlueprint, Blueprint, Calibration, ContextField, DecisionKind, EncodedColumn,
     Encoding, FeatureType, FeatureValue, Features, LearningTarget, ModelLimits, ModelVersion, NamedValue, OutcomeSpec,
-    OutcomeType, Policy, Schedule, StrategyName,
+    OutcomeType, Policy, Rewards, Schedule, StrategyName,
 };
 use serde_json::json;
 
@@ -95,6 +95,7 @@ fn blueprint() -> Blueprint {
             window_us: 1,
             absent: AbsentLabel::Value(0.0),
         },
+        rewards: Rewards::default(),
         limits: ModelLimits::default(),
         policy: Policy::Threshold { at: 0.5 },
         schedule: Schedule {

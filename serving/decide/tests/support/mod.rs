@@ -8,7 +8,7 @@ use lakeloop_domain::{
     AbsentLabel, Aggregation, AppliedBlueprint, Blueprint, Calibration, Candidate, CandidateId, ContextField,
     DecisionKind, EncodedColumn, Encoding, FeatureColumn, FeatureType, FeatureValue, FeatureView, FeatureViewName,
     Features, ModelLimits, ModelMetrics, ModelRecord, ModelStage, ModelVersion, NamedValue, OutcomeSpec, OutcomeType,
-    Policy, Provenance, Schedule, StrategyName, TrainingSetId,
+    Policy, Provenance, Rewards, Schedule, StrategyName, TrainingSetId,
 };
 use serde_json::{Value, json};
 
@@ -66,6 +66,7 @@ pub fn blueprint(decision: DecisionKind, outcome_type: OutcomeType, policy: Poli
             window_us: 1,
             absent: AbsentLabel::Value(0.0),
         },
+        rewards: Rewards::default(),
         limits: ModelLimits::default(),
         policy,
         schedule: Schedule {
