@@ -50,7 +50,8 @@ impl Lake {
         batches: Vec<RecordBatch>,
         writer: Option<WriterSequence>,
     ) -> Result<Append, LakeError> {
-        self.append_rows(table, batches.into_iter().map(Ok), writer).await
+        self.append_rows(table, batches.into_iter().map(Ok), writer, files::Encode::Here)
+            .await
     }
 
     /// [`append`](Self::append) for rows that are put together while they are written. They are not asked for when the
@@ -60,6 +61,7 @@ impl Lake {
         table: &TableName,
         rows: impl Iterator<Item = Result<RecordBatch, LakeError>> + Send,
         writer: Option<WriterSequence>,
+        encode: files::Encode<'_>,
     ) -> Result<Append, LakeError> {
         let (handle, schema) = {
             let mut log = self.existing(table).await?;
@@ -75,7 +77,7 @@ impl Lake {
             (log.handle().clone(), log.schema().clone())
         };
         let conforming = rows.map(|batch| conform(table, &schema, &batch?, Extra::Refuse));
-        let adds = files::write(table, &handle, stream::iter(conforming)).await?;
+        let adds = files::write(table, &handle, files::Effort::Quick, encode, stream::iter(conforming)).await?;
         if adds.is_empty() && writer.is_none() {
             return Ok(Append::Committed {
                 version: signed(self.existing(table).await?.tip()),

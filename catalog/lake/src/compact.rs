@@ -175,7 +175,7 @@ async fn rewrite_sorted(
         let batch = batch.map_err(|source| LakeError::read(name, source))?;
         conform(name, &schema, &batch, Extra::Ignore)
     });
-    let adds = files::write(name, state, rows).await?;
+    let adds = files::write(name, state, files::Effort::Small, files::Encode::Here, rows).await?;
 
     let n_before: Option<usize> = group.iter().map(|file| file.view.num_records()).sum();
     let n_after: Option<usize> = adds.iter().map(n_records).sum();

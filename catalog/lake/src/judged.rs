@@ -42,7 +42,14 @@ impl Lake {
                 Judged::Append(batch, answer) => (batch, answer),
             };
             let batch = conform(table, &scan::columns_of(table, &state)?, &batch, Extra::Refuse)?;
-            let adds = files::write(table, &state, stream::iter([Ok(batch)])).await?;
+            let adds = files::write(
+                table,
+                &state,
+                files::Effort::Small,
+                files::Encode::Here,
+                stream::iter([Ok(batch)]),
+            )
+            .await?;
             let mut log = self.existing(table).await?;
             if log.tip() == tip && log.commit(&appending(adds.clone(), None)).await?.is_some() {
                 release(log).await;

@@ -54,5 +54,6 @@ pub use append::{Append, WriterSequence};
 pub use changes::{Changes, NewFiles};
 pub use compact::{Compaction, TARGET_BYTES};
 pub use error::LakeError;
+pub use files::{Encode, EncodeBy};
 pub use lake::Lake;
 pub use tables::{TableName, feature_view_schema, schema};

@@ -94,7 +94,14 @@ pub async fn register(lake: &Lake, model: NewModel, now: Micros) -> Result<Model
         let known = standings(&state, &record.strategy).await?;
         record.version = ModelVersion(known.iter().map(|model| model.version.0).max().unwrap_or(0) + 1);
         let batch = models_to_batch(std::slice::from_ref(&record))?;
-        let adds = files::write(&TABLE, &state, stream::iter([Ok(batch)])).await?;
+        let adds = files::write(
+            &TABLE,
+            &state,
+            files::Effort::Small,
+            files::Encode::Here,
+            stream::iter([Ok(batch)]),
+        )
+        .await?;
         if commit_after(lake, &state, &appending(adds.clone(), None)).await? {
             return Ok(record);
         }
@@ -126,7 +133,14 @@ pub async fn move_stage(lake: &Lake, wish: &StageMove, now: Micros) -> Result<St
             .iter()
             .map(|batch| restage(batch, wish, retired, now))
             .collect::<Vec<_>>();
-        let adds = files::write(&TABLE, &state, stream::iter(changed)).await?;
+        let adds = files::write(
+            &TABLE,
+            &state,
+            files::Effort::Small,
+            files::Encode::Here,
+            stream::iter(changed),
+        )
+        .await?;
         let mut actions = removals(&state, &touched).await?;
         actions.extend(adds.iter().cloned().map(Action::Add));
         let predicate = format!("strategy = '{}' AND version = {}", wish.strategy, wish.version);

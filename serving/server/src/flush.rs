@@ -10,7 +10,7 @@
 //! order, because the lake takes a lower number for a repetition; so a segment that cannot be read stops its journal
 //! (until a restart repairs it) rather than being passed by.
 //!
-//! All of it runs in the [`background`]: requests go first.
+//! It runs on a thread of its own, and its arithmetic in the [`background`]: requests go first.
 //!
 //! What cannot be decoded (written by a newer version, say) is set aside in a file of its own, logged and counted; see
 //! [`aside`](crate::aside). When the lake is away, segments stay in the journal, the writer waits twice as long after each
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeloop_journal::{JournalError, Records, SegmentNumber};
-use lakeloop_lake::{Append, Lake, LakeError, TableName, WriterSequence};
+use lakeloop_lake::{Append, Encode, Lake, LakeError, TableName, WriterSequence};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -240,7 +240,12 @@ impl Writer {
         let mut rows = group.rows(ledger.book);
         let appended = self
             .lake
-            .append_rows(&table(ledger.book), &mut rows, Some(writer))
+            .append_rows(
+                &table(ledger.book),
+                &mut rows,
+                Some(writer),
+                Encode::By(&background::give_way),
+            )
             .await;
         let n_rows = match appended.map_err(|source| lake_error(ledger, *last, source))? {
             Append::Committed { .. } => {
