@@ -23,6 +23,10 @@ mod read_only;
 
 mod training_rows;
 
+mod reward;
+
+mod missed;
+
 mod as_of;
 
 mod maps;
@@ -42,6 +46,7 @@ pub use error::SqlError;
 pub use feature_history::{FeatureHistory, FeatureRow, feature_history};
 pub use feature_table::{ChangedEntities, FeatureTable, FeatureTableColumn, FeatureTableRows, changed_entities};
 pub use live::live_session;
+pub use missed::{MissedOutcomes, missed_outcomes};
 pub use query::{Query, instant};
 pub use read_only::read_only;
 pub use session::{Pins, session};

@@ -44,20 +44,29 @@ impl Query {
     pub const TRAINING_LABELS: Self = query!("training_labels");
     /// Labelled candidates of rankings, for training.
     pub const TRAINING_CANDIDATE_LABELS: Self = query!("training_candidate_labels");
+    /// Decisions labelled with a reward of several outcomes, for training.
+    pub const TRAINING_REWARDS: Self = query!("training_rewards");
+    /// Candidates of rankings labelled with a reward of several outcomes, for training.
+    pub const TRAINING_CANDIDATE_REWARDS: Self = query!("training_candidate_rewards");
+    /// Whether an attribution window is long enough.
+    pub const MISSED_OUTCOMES: Self = query!("missed_outcomes");
     /// Feature rows as of given moments.
     pub const AS_OF_FEATURES: Self = query!("as_of_features");
     /// One entity's feature rows.
     pub const FEATURE_HISTORY: Self = query!("feature_history");
 
     /// Every query, the ones for analysts first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::DECISIONS_PER_DAY,
         Self::REWARD_BY_ACTION,
+        Self::MISSED_OUTCOMES,
         Self::CURRENT_MODELS,
         Self::MODEL_LINEAGE,
         Self::LATEST_JOB_RUNS,
         Self::TRAINING_LABELS,
         Self::TRAINING_CANDIDATE_LABELS,
+        Self::TRAINING_REWARDS,
+        Self::TRAINING_CANDIDATE_REWARDS,
         Self::AS_OF_FEATURES,
         Self::FEATURE_HISTORY,
     ];

@@ -13,13 +13,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondT
 use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::prelude::SessionContext;
-use lakeloop_domain::{
-    AbsentLabel, Blueprint, FeatureColumn, FeatureType, FeatureValue, FeatureView, Micros, OutcomeType,
-};
+use lakeloop_domain::{AbsentLabel, Blueprint, FeatureColumn, FeatureType, FeatureValue, FeatureView, Micros};
 use lakeloop_lake::TableName;
 
 use crate::as_of::{Known, Moments, as_of};
 use crate::maps::{Additions, entry, joined, text};
+use crate::reward::{outcome_type_word, reward_query, reward_session};
 use crate::{Query, SqlError, instant};
 
 /// Stands for the unit itself where a feature view names its entity.
@@ -47,7 +46,9 @@ pub fn training_rows_schema() -> SchemaRef {
 ///
 /// Labels are those of `sql/queries/training_labels.sql`, or `training_candidate_labels.sql`: outcomes in [decision, decision + window] count however late
 /// they were received; repeated decisions and repeated reports count once, the first received. A category's label is its
-/// position among the actions. Feature views are joined where a decision's log lacks a column: the row with the latest
+/// position among the actions. With a reward the label is the sum of its outcomes' labels, each times its weight
+/// (`training_rewards.sql`, `training_candidate_rewards.sql`), for rows whose longest window had closed; a row of which one
+/// outcome is absent and excluded has none. Feature views are joined where a decision's log lacks a column: the row with the latest
 /// event time among those that had happened and were available by then, unless it is stale, else `when_missing`.
 ///
 /// Reads the tables that are in `ctx`, at its versions; takes time and memory in proportion to the rows of the result
@@ -58,14 +59,20 @@ pub async fn training_rows(
     as_of: Micros,
     window_start: Option<Micros>,
 ) -> Result<Vec<RecordBatch>, SqlError> {
-    let mut values = label_values(blueprint, as_of, window_start);
-    let query = if blueprint.ranks() {
-        values.retain(|(name, _)| *name != CLASSES);
-        Query::TRAINING_CANDIDATE_LABELS
+    let mut rows = if blueprint.rewards.reward.is_empty() {
+        let mut values = label_values(blueprint, as_of, window_start);
+        let query = if blueprint.ranks() {
+            values.retain(|(name, _)| *name != CLASSES);
+            Query::TRAINING_CANDIDATE_LABELS
+        } else {
+            Query::TRAINING_LABELS
+        };
+        query.run(ctx, &values).await?
     } else {
-        Query::TRAINING_LABELS
+        let own = reward_session(ctx, blueprint).await?;
+        let values = reward_values(blueprint, as_of, window_start);
+        reward_query(blueprint).run(&own, &values).await?
     };
-    let mut rows = query.run(ctx, &values).await?;
     rows.retain(|batch| batch.num_rows() > 0);
     let mut rows = rows.iter().map(Labelled::new).collect::<Result<Vec<_>, _>>()?;
     for view in &blueprint.features {
@@ -74,17 +81,25 @@ pub async fn training_rows(
     Ok(rows.into_iter().map(|labelled| labelled.rows).collect())
 }
 
+fn reward_values(
+    blueprint: &Blueprint,
+    as_of: Micros,
+    window_start: Option<Micros>,
+) -> [(&'static str, ScalarValue); 4] {
+    [
+        ("strategy", blueprint.name.as_str().into()),
+        ("window_us", ScalarValue::Int64(Some(blueprint.label_window_us()))),
+        ("as_of", instant(as_of)),
+        ("window_start", instant(window_start)),
+    ]
+}
+
 fn label_values(
     blueprint: &Blueprint,
     as_of: Micros,
     window_start: Option<Micros>,
 ) -> Vec<(&'static str, ScalarValue)> {
     let outcome = &blueprint.outcome;
-    let outcome_type = match outcome.outcome_type {
-        OutcomeType::YesNo => "yes_no",
-        OutcomeType::Number => "number",
-        OutcomeType::Category => "category",
-    };
     let absent = match outcome.absent {
         AbsentLabel::Value(label) => Some(label),
         AbsentLabel::Exclude => None,
@@ -93,7 +108,7 @@ fn label_values(
     vec![
         ("strategy", blueprint.name.as_str().into()),
         ("event", outcome.event.as_str().into()),
-        ("outcome_type", outcome_type.into()),
+        ("outcome_type", outcome_type_word(outcome.outcome_type).into()),
         ("aggregation", outcome.aggregation.as_str().into()),
         ("absent", ScalarValue::Float64(absent)),
         (

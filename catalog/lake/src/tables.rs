@@ -99,9 +99,8 @@ impl TableName {
         match self {
             Self::Decisions => &["candidates", "ranking", "position_propensities"],
             Self::Outcomes | Self::TrainingRows => &["candidate"],
-            Self::Blueprints | Self::Models | Self::Trials | Self::TrainingSets | Self::JobRuns | Self::Features(_) => {
-                &[]
-            }
+            Self::TrainingSets => &["n_late_outcomes", "n_missed_outcomes"],
+            Self::Blueprints | Self::Models | Self::Trials | Self::JobRuns | Self::Features(_) => &[],
         }
     }
 
@@ -369,6 +368,8 @@ static TRAINING_SETS: LazyLock<SchemaRef> = LazyLock::new(|| {
         count("n_validation_rows"),
         optional(instant("split_at")),
         optional(number("label_mean")),
+        optional(count("n_late_outcomes")),
+        optional(count("n_missed_outcomes")),
     ])
 });
 

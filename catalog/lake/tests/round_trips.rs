@@ -286,6 +286,7 @@ prop_compose! {
         times in (any_instant(), any_instant(), proptest::option::of(any_instant()), proptest::option::of(any_instant())),
         counts in (any_count(), any_count(), any_count()),
         label_mean in proptest::option::of(any_number()),
+        late in (proptest::option::of(any_count()), proptest::option::of(any_count())),
         table_versions in any_versions(),
     ) -> TrainingSet {
         TrainingSet {
@@ -301,6 +302,8 @@ prop_compose! {
             n_validation_rows: counts.2,
             split_at: times.3,
             label_mean,
+            n_late_outcomes: late.0,
+            n_missed_outcomes: late.1,
         }
     }
 }

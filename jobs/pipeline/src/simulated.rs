@@ -144,6 +144,7 @@ pub(crate) fn training_data(applied: &AppliedBlueprint, rows: TrainingRows) -> T
         weights: row_weights(&applied.blueprint, &rows, split.n_train),
         split,
         labels: (0..rows.len()).map(|idx| rows.label(idx).unwrap()).collect(),
+        missed: Vec::new(),
         table_versions: Vec::new(),
         rows,
     }

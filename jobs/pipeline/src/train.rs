@@ -26,7 +26,7 @@ use crate::loss::metric_name;
 use crate::progress::{Progress, Stage};
 use crate::promote::{Verdict, carry_out, judge};
 use crate::publish::{record_trials, register};
-use crate::training_set::{Built, TrainingData, build, gap_in_words};
+use crate::training_set::{Built, TrainingData, build, gap_in_words, missed_in_words};
 
 /// How a job's work ended when it did not fail.
 pub(crate) struct Done {
@@ -173,12 +173,13 @@ fn in_words(
         .map_or_else(String::new, |baseline| format!(" against {baseline:.4} of a constant"));
     let auc = winner.auc.map_or_else(String::new, |auc| format!(", AUC {auc:.4}"));
     format!(
-        "model {} {stands}: {reason}; {metric} {:.4}{baseline}{auc}; fitted on {} rows, validated on {} later ones, {}",
+        "model {} {stands}: {reason}; {metric} {:.4}{baseline}{auc}; fitted on {} rows, validated on {} later ones, {}{}",
         model.version,
         winner.value,
         data.train().len(),
         data.validation().len(),
         gap_in_words(data.split.gap),
+        missed_in_words(&data.missed),
     )
 }
 

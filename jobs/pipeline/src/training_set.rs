@@ -16,7 +16,7 @@ use datafusion::prelude::{DataFrame, SessionContext, col, ident, lit};
 use lakeloop_domain::{AppliedBlueprint, Blueprint, JobRun, LearningTarget, Micros, StrategyName, TrainingSetId};
 use lakeloop_lake::rows::{Split, TrainingSet, training_sets_from_batch, training_sets_to_batch};
 use lakeloop_lake::{Append, Lake, TableName, WriterSequence};
-use lakeloop_sql::{Pins, session, training_rows};
+use lakeloop_sql::{MissedOutcomes, Pins, missed_outcomes, session, training_rows};
 
 use crate::context::JobContext;
 use crate::error::PipelineError;
@@ -36,6 +36,8 @@ pub(crate) struct TrainingData {
     pub labels: Vec<f64>,
     /// How much each row counts; `None`: all count the same.
     pub weights: Option<Vec<f64>>,
+    /// What came too late for it, for each outcome of the label.
+    pub missed: Vec<MissedOutcomes>,
     /// The tables that it was read from, with their versions.
     pub table_versions: Vec<(String, i64)>,
 }
@@ -95,6 +97,7 @@ pub(crate) async fn build(
     let Some((split, labels)) = usable(blueprint, &rows)? else {
         return Ok(Built::TooLittle(what_is_missing(blueprint, &rows)?));
     };
+    let missed = missed_outcomes(&session, blueprint, as_of, window_start).await?;
     let id = TrainingSetId::new(run.run_id.as_str())?;
     let data = TrainingData {
         id,
@@ -102,6 +105,7 @@ pub(crate) async fn build(
         rows,
         split,
         labels,
+        missed,
         table_versions: versions_read(blueprint, &pins),
     };
     write(ctx, applied, &data, as_of, window_start).await?;
@@ -203,6 +207,8 @@ async fn write(
         n_validation_rows: data.validation().len() as u64,
         split_at: Some(data.split.split_at),
         label_mean: is_number.then(|| data.labels.iter().sum::<f64>() / data.labels.len() as f64),
+        n_late_outcomes: Some(data.missed.iter().map(|missed| missed.n_late).sum()),
+        n_missed_outcomes: Some(data.missed.iter().map(|missed| missed.n_missed).sum()),
     };
     append_once(
         &ctx.lake,
@@ -292,6 +298,18 @@ async fn collect(
         .and_then(refine)
         .map_err(PipelineError::OldRows)?;
     frame.collect().await.map_err(PipelineError::OldRows)
+}
+
+/// Clauses about reports that came after their window, each with a semicolon before it; nothing where there are none.
+pub(crate) fn missed_in_words(missed: &[MissedOutcomes]) -> String {
+    let after = missed.iter().filter(|missed| missed.n_missed > 0);
+    let clause = |missed: &MissedOutcomes| {
+        format!(
+            "; of `{}` {} reports came in their window and {} after it, {} of these within twice the window",
+            missed.outcome, missed.n_outcomes, missed.n_missed, missed.n_missed_within_twice
+        )
+    };
+    after.map(clause).collect()
 }
 
 /// One clause about the rows between those fitted on and those validated on.

@@ -356,7 +356,7 @@ mod tests {
                 .fit(&Parameters::defaults(&target))
                 .unwrap();
             let found = predict_one(&fit, f32::NAN);
-            assert!((found - expected).abs() < 1e-4, "{target:?}: {found} is not {expected}");
+            assert!((found - expected).abs() < 1e-3, "{target:?}: {found} is not {expected}");
         }
     }
 

@@ -8,7 +8,7 @@ use datafusion::prelude::SessionContext;
 use lakeloop_domain::{Micros, OutcomeValue};
 use lakeloop_sql::{Pins, Query, instant, session};
 
-use crate::support::{SECOND, at, decision, home, outcome};
+use crate::support::{SECOND, at, decision, home, lines, outcome};
 
 const DAY: i64 = 24 * 3600;
 
@@ -80,6 +80,25 @@ async fn bounds_of_time_leave_files_closed() {
     );
     let rows = Query::TRAINING_LABELS.run(&ctx, &values).await.unwrap();
     assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+
+    // The same with a reward of one outcome, and the same labels.
+    ctx.sql(
+        "CREATE TABLE reward_parts AS SELECT CAST(0 AS BIGINT) AS part_idx, 'reward' AS event, 'number' AS outcome_type, \
+         'sum' AS aggregation, CAST(NULL AS DOUBLE) AS absent, CAST(60000000 AS BIGINT) AS window_us, 1.0 AS weight",
+    )
+    .await
+    .unwrap();
+    let mut values = values;
+    values.retain(|(name, _)| ["strategy", "window_us", "as_of", "window_start"].contains(name));
+    let bounded = plan(&ctx, Query::TRAINING_REWARDS, &values).await;
+    let scanned = files_scanned(&bounded);
+    assert!(
+        scanned.iter().all(|n_files| *n_files <= 3) && scanned.contains(&2),
+        "{scanned:?}"
+    );
+    let rewarded = Query::TRAINING_REWARDS.run(&ctx, &values).await.unwrap();
+    let columns = ["decision_id", "event_time", "label"];
+    assert_eq!(lines(&rewarded, &columns), lines(&rows, &columns));
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use arrow::array::AsArray as _;
 use arrow::datatypes::Float64Type;
 use lakeloop_domain::{
     AbsentLabel, Aggregation, Blueprint, Candidate, CandidateId, Choice, DecisionKind, DecisionRecord, FeatureColumn,
-    FeatureType, FeatureValue, OutcomeRecord, OutcomeType, OutcomeValue, Position, Ranking,
+    FeatureType, FeatureValue, NamedOutcome, OutcomeRecord, OutcomeType, OutcomeValue, Position, Ranking, RewardWeight,
 };
 use lakeloop_lake::{TableName, rows};
-use lakeloop_sql::{Pins, SqlError, session, training_rows, training_rows_schema};
+use lakeloop_sql::{Pins, SqlError, missed_outcomes, session, training_rows, training_rows_schema};
 
 use crate::support::{Home, SECOND, at, blueprint, boolean, category, decision, home, lines, number, outcome, weather};
 
@@ -319,4 +319,126 @@ async fn labels_do_not_depend_on_the_order_of_files() {
     assert_eq!(expected.num_rows(), 3);
     one_by_one.lake.compact(&TableName::Outcomes).await.unwrap();
     assert_eq!(joined(&train(&one_by_one, &blueprint(vec![])).await.unwrap()), expected);
+}
+
+/// Names an outcome beside `reward` and weighs both.
+fn rewarded(absent: AbsentLabel) -> Blueprint {
+    let mut blueprint = blueprint(vec![]);
+    let mut returned = blueprint.outcome.clone();
+    (returned.event, returned.window_us, returned.absent) = ("returned".into(), 600 * SECOND, absent);
+    blueprint.rewards.outcomes = vec![NamedOutcome {
+        name: "sent back".into(),
+        outcome: returned,
+    }];
+    blueprint.rewards.reward = vec![
+        RewardWeight {
+            outcome: "reward".into(),
+            weight: 1.0,
+        },
+        RewardWeight {
+            outcome: "sent back".into(),
+            weight: -0.5,
+        },
+    ];
+    blueprint
+}
+
+#[tokio::test]
+async fn a_reward_weighs_the_outcomes_once_the_longest_window_has_closed() {
+    let home = home().await;
+    let decisions: Vec<DecisionRecord> = (0..3)
+        .map(|i| decision(&format!("d{i}"), "ann", at(i), vec![number("hour", 0.1)]))
+        .collect();
+    home.decide(&decisions).await;
+    let named = |id: &str, decision: &str, event: &str, value: f64, seconds: i64| {
+        let mut outcome = outcome(id, decision, OutcomeValue::Number(value), at(seconds));
+        outcome.event = event.into();
+        outcome
+    };
+    home.observe(&[
+        named("1", "d0", "reward", 3.0, 1),
+        named("2", "d0", "returned", 2.0, 600),
+        named("3", "d1", "reward", 5.0, 2),
+        named("4", "d1", "returned", 8.0, 602),
+        named("5", "d2", "returned", 4.0, 600),
+    ])
+    .await;
+    let (ctx, _) = session(&home.lake, &Pins::default()).await.unwrap();
+    let labels = async |blueprint: &Blueprint, as_of: i64| {
+        let batches = training_rows(&ctx, blueprint, at(as_of), None).await.unwrap();
+        lines(&batches, &["decision_id", "label", "numeric"])
+    };
+    // What was sent back of d1 came a second after its window, so that it counts for nothing.
+    let zero = rewarded(AbsentLabel::Value(0.0));
+    assert_eq!(
+        labels(&zero, 602).await,
+        ["d0 2.0 {hour: 0.1}", "d1 5.0 {hour: 0.1}", "d2 -2.0 {hour: 0.1}"]
+    );
+    // The window of the first outcome has long closed; that of the second decides.
+    assert_eq!(labels(&zero, 600).await, ["d0 2.0 {hour: 0.1}"]);
+    assert_eq!(labels(&zero, 599).await, [""; 0]);
+    // A decision of which a part is missing and excluded has no label at all.
+    let excluded = rewarded(AbsentLabel::Exclude);
+    assert_eq!(
+        labels(&excluded, 602).await,
+        ["d0 2.0 {hour: 0.1}", "d2 -2.0 {hour: 0.1}"]
+    );
+
+    let missed = missed_outcomes(&ctx, &zero, at(10_000), None).await.unwrap();
+    let counted: Vec<_> = missed
+        .iter()
+        .map(|missed| {
+            (
+                missed.outcome.as_str(),
+                missed.n_outcomes,
+                missed.n_missed,
+                missed.n_missed_within_twice,
+            )
+        })
+        .collect();
+    assert_eq!(counted, [("reward", 2, 0, 0), ("sent back", 2, 1, 1)]);
+    assert_eq!(missed[1].longest_delay_us, Some(601 * SECOND));
+}
+
+#[tokio::test]
+async fn a_reward_of_candidates_is_each_ones_own() {
+    let home = home().await;
+    let mut blueprint = rewarded(AbsentLabel::Value(0.0));
+    blueprint.decision = DecisionKind::Rank { at_most: None };
+    let candidate = |id: &str| Candidate {
+        id: CandidateId::new(id).unwrap(),
+        features: vec![number("price", 1.5)],
+    };
+    let position = |id: &str| Position {
+        candidate: CandidateId::new(id).unwrap(),
+        propensity: 0.5,
+    };
+    let ranked = DecisionRecord {
+        choice: Choice::Ranking(Ranking {
+            candidates: vec![candidate("a"), candidate("b")],
+            positions: vec![position("b"), position("a")],
+        }),
+        actions: vec![],
+        ..decision("d", "ann", at(0), vec![number("hour", 1.0)])
+    };
+    home.decide(&[ranked]).await;
+    let about = |id: &str, candidate: &str, event: &str, value: f64| OutcomeRecord {
+        candidate: Some(CandidateId::new(candidate).unwrap()),
+        event: event.into(),
+        ..outcome(id, "d", OutcomeValue::Number(value), at(1))
+    };
+    home.observe(&[
+        about("1", "a", "reward", 3.0),
+        about("2", "b", "returned", 2.0),
+        about("3", "a", "returned", 4.0),
+    ])
+    .await;
+    let batches = train(&home, &blueprint).await.unwrap();
+    assert_eq!(
+        lines(&batches, &["candidate", "propensity", "label", "numeric"]),
+        [
+            "b 0.5 -1.0 {hour: 1.0, price: 1.5}",
+            "a 0.5 1.0 {hour: 1.0, price: 1.5}"
+        ]
+    );
 }

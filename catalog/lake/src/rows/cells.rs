@@ -278,6 +278,19 @@ pub(super) fn counts(
     Ok(Arc::new(Int64Array::from(signed.collect::<Result<Vec<_>, _>>()?)))
 }
 
+/// A column of whole numbers with nulls; one that does not fit is an error.
+pub(super) fn optional_counts(
+    table: &TableName,
+    column: &'static str,
+    values: impl Iterator<Item = Option<u64>>,
+) -> Result<ArrayRef, LakeError> {
+    let signed = values.map(|found| {
+        let signed = found.map(i64::try_from).transpose();
+        signed.map_err(|error| value(table, column, &error.to_string()))
+    });
+    Ok(Arc::new(Int64Array::from(signed.collect::<Result<Vec<_>, _>>()?)))
+}
+
 /// A column of small whole numbers with nulls; one that does not fit is an error.
 pub(super) fn optional_smalls(
     table: &TableName,

@@ -3,7 +3,7 @@
 use arrow::record_batch::RecordBatch;
 use lakeloop_domain::{BlueprintVersion, Micros, StrategyName, TrainingSetId};
 
-use super::cells::{Cells, batch, counts, instants, optional_instants, optional_numbers, texts};
+use super::cells::{Cells, batch, counts, instants, optional_counts, optional_instants, optional_numbers, texts};
 use super::features;
 use crate::{LakeError, TableName};
 
@@ -34,6 +34,11 @@ pub struct TrainingSet {
     pub split_at: Option<Micros>,
     /// The mean label; `None` without rows, and for labels that are categories.
     pub label_mean: Option<f64>,
+    /// Reports in their attribution windows that were received after these had closed; `None` for sets from before they
+    /// were counted. Of reports that name their decision, as all counts of late ones.
+    pub n_late_outcomes: Option<u64>,
+    /// Reports of what happened after the window: they label nothing.
+    pub n_missed_outcomes: Option<u64>,
 }
 
 /// The training sets as rows.
@@ -53,6 +58,8 @@ pub fn training_sets_to_batch(sets: &[TrainingSet]) -> Result<RecordBatch, LakeE
         counts(&table, "n_validation_rows", each().map(|set| set.n_validation_rows))?,
         optional_instants(each().map(|set| set.split_at)),
         optional_numbers(each().map(|set| set.label_mean)),
+        optional_counts(&table, "n_late_outcomes", each().map(|set| set.n_late_outcomes))?,
+        optional_counts(&table, "n_missed_outcomes", each().map(|set| set.n_missed_outcomes))?,
     ];
     batch(table, columns)
 }
@@ -60,6 +67,10 @@ pub fn training_sets_to_batch(sets: &[TrainingSet]) -> Result<RecordBatch, LakeE
 /// The rows as training sets.
 pub fn training_sets_from_batch(batch: &RecordBatch) -> Result<Vec<TrainingSet>, LakeError> {
     Cells::new(TableName::TrainingSets, batch)?.rows(|cells, row| {
+        let optional = |column| {
+            let is_there = cells.optional_count(column, row)?.is_some();
+            is_there.then(|| cells.unsigned(column, row)).transpose()
+        };
         Ok(TrainingSet {
             training_set_id: cells.parsed("training_set_id", row)?,
             strategy: cells.parsed("strategy", row)?,
@@ -73,6 +84,8 @@ pub fn training_sets_from_batch(batch: &RecordBatch) -> Result<Vec<TrainingSet>,
             n_validation_rows: cells.unsigned("n_validation_rows", row)?,
             split_at: cells.optional_instant("split_at", row)?,
             label_mean: cells.optional_number("label_mean", row)?,
+            n_late_outcomes: optional("n_late_outcomes")?,
+            n_missed_outcomes: optional("n_missed_outcomes")?,
         })
     })
 }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arrow::record_batch::RecordBatch;
 use lakeloop_config::{Settings, parse_blueprint};
 use lakeloop_domain::{
-    AppliedBlueprint, BlueprintVersion, Choice, DecisionId, DecisionReason, DecisionRecord, FeatureValue, Features,
-    JobKind, Micros, NamedValue, OutcomeId, OutcomeRecord, OutcomeValue, StrategyName, UnitId,
+    AppliedBlueprint, BlueprintVersion, Choice, ContextField, DecisionId, DecisionReason, DecisionRecord, FeatureType,
+    FeatureValue, Features, JobKind, Micros, NamedValue, OutcomeId, OutcomeRecord, OutcomeValue, StrategyName, UnitId,
 };
 use lakeloop_lake::rows::{decisions_to_batch, outcomes_to_batch};
 use lakeloop_lake::{Append, Lake, TableName, blueprints};
@@ -18,6 +18,7 @@ use lakeloop_pipeline::{JobContext, PipelineError, RunOutcome, run_job};
 use lakeloop_sql::{Pins, session};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 
 /// 2026-01-05T00:00:00Z.
 pub const START: Micros = 1_767_571_200_000_000;
@@ -93,7 +94,7 @@ impl Home {
             .await;
         self.append(TableName::Outcomes, outcomes_to_batch(&outcomes).unwrap())
             .await;
-        START + MINUTE * n_rows as i64 + self.applied.blueprint.outcome.window_us
+        START + MINUTE * n_rows as i64 + self.applied.blueprint.label_window_us()
     }
 
     fn decision(&self, idx: usize, at: Micros, values: Vec<(&str, FeatureValue)>, choice: Choice) -> DecisionRecord {
@@ -208,4 +209,20 @@ pub fn one_of<'a>(rng: &mut ChaCha8Rng, texts: &[&'a str]) -> &'a str {
 
 pub fn yes_no(is_yes: bool) -> Option<OutcomeValue> {
     Some(OutcomeValue::Number(f64::from(u8::from(is_yes))))
+}
+
+/// What a caller sends, as features in declared order.
+pub fn features(declared: &[ContextField], sent: &Value) -> Features {
+    let value = |field: &ContextField| match (field.feature_type, &sent[&*field.name]) {
+        (_, Value::Null) => FeatureValue::Missing,
+        (FeatureType::Boolean, value) => FeatureValue::Boolean(value.as_bool().unwrap()),
+        (FeatureType::Number, value) => FeatureValue::Number(value.as_f64().unwrap()),
+        (FeatureType::Category, value) => FeatureValue::Category(value.as_str().unwrap().into()),
+    };
+    let named = |field: &ContextField| NamedValue {
+        name: field.name.clone(),
+        feature_type: field.feature_type,
+        value: value(field),
+    };
+    declared.iter().map(named).collect()
 }
