@@ -95,6 +95,11 @@ impl Answers {
         }
     }
 
+    /// The strategy of the decision of an id, if it is remembered.
+    pub(crate) fn strategy_of(&self, id: &str) -> Option<Arc<str>> {
+        self.lock().by_id.get(id).map(|first| Arc::clone(&first.strategy))
+    }
+
     /// Remembers a decision from before the start, unless an earlier one has its id.
     pub(crate) fn restore(&self, record: &DecisionRecord, answer: Vec<u8>) {
         let first = First {

@@ -28,6 +28,7 @@ use crate::ask::Asked;
 use crate::candidates::Candidates;
 use crate::context;
 use crate::fields::At;
+use crate::ids;
 use crate::json::Json;
 use crate::problem::{Chain, Problem};
 use crate::record::{Own, OwnChoice, OwnRanking};
@@ -288,7 +289,13 @@ fn decided(
     let mut id_buffer = [0; Hyphenated::LENGTH];
     let decision_id = match asked.chosen_id {
         Some(id) => id,
-        None => app.ids.next(received_at, &mut id_buffer),
+        None => {
+            let named = match bundle.blueprint().ranks() {
+                true => ids::Named::Ranking,
+                false => ids::Named::Choice,
+            };
+            app.ids.next(received_at, named, &mut id_buffer)
+        }
     };
     let values = match &found.features {
         None => Cow::Borrowed(asked.context.as_slice()),

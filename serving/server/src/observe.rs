@@ -4,6 +4,12 @@
 //! written in one append; a refusal keeps nothing. The answer comes once the outcomes are as durable as `outcome_ack`
 //! asks for. Outcomes may be late and may be repeated: readers count an outcome id once, as it was received first.
 //!
+//! # Candidates
+//!
+//! An outcome of a decision that ranked is about one candidate; one that names none would label nothing, so it is refused.
+//! Whether a decision ranked is known from its strategy where the report names it by unit, from its id where a server gave
+//! it, and, where the caller chose it, as long as the answer to it is remembered; beyond that a report is taken as it is.
+//!
 //! # Outcome ids
 //!
 //! A report without `outcome_id` gets one that is worked out from what it says, so that a report which is sent again,
@@ -21,13 +27,17 @@
 //! The value is written as in Rust's `{}`, which is exact. Two *different* outcomes that say the same (a user orders the
 //! same dish twice) need an `outcome_id`, or an event time where these are allowed, to count twice.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::ops::Range;
+use std::sync::Arc;
 
 use lakeloop_domain::{CandidateId, DecisionId, Micros, OutcomeId, UnitId};
 use sha2::{Digest, Sha256};
 
+use crate::answers::Answers;
 use crate::fields::At;
+use crate::ids::names_a_ranking;
 use crate::json::Json;
 use crate::problem::Problem;
 use crate::record::{EntryValue, OutcomeEntry};
@@ -38,7 +48,7 @@ use crate::wire::{ObserveRequest, is_word};
 /// Takes the outcomes of one body.
 pub(crate) async fn observe(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
     let received_at = (app.clock)();
-    let scanned = Report::scan_body(&app.strategies.load(), body);
+    let scanned = Report::scan_body(&Decided::of(app, &app.strategies.load()), body);
     let taken = match scanned {
         Some(reports) => Taken::of(&reports, received_at)?,
         None => {
@@ -58,8 +68,9 @@ pub(crate) async fn take(app: &App, requests: &[ObserveRequest]) -> Result<Vec<u
 fn checked(app: &App, requests: &[ObserveRequest], received_at: Micros) -> Result<Taken, Problem> {
     let reports: Vec<Report<'_>> = requests.iter().map(ObserveRequest::report).collect();
     let strategies = app.strategies.load();
+    let decided = Decided::of(app, &strategies);
     for (request, report) in requests.iter().zip(&reports) {
-        report.check(&strategies, request.at)?;
+        report.check(&decided, request.at)?;
     }
     Taken::of(&reports, received_at)
 }
@@ -70,6 +81,28 @@ async fn kept(app: &App, taken: Taken) -> Result<Vec<u8>, Problem> {
     let position = ledger.append(taken.records())?;
     ledger.acknowledged(position).await?;
     Ok(taken.answer)
+}
+
+/// What is known of the decisions that reports are about.
+struct Decided<'a> {
+    strategies: &'a Strategies,
+    answers: &'a Answers,
+}
+
+impl<'a> Decided<'a> {
+    fn of(app: &'a App, strategies: &'a Strategies) -> Self {
+        Self {
+            strategies,
+            answers: &app.answers,
+        }
+    }
+
+    /// The strategy of a decision, when that is known to be in force, and whether it ranks.
+    fn ranks(&self, decision_id: &str) -> Option<(Arc<str>, bool)> {
+        let strategy = self.answers.strategy_of(decision_id)?;
+        let ranks = self.strategies.find(&strategy)?.plain().blueprint().ranks();
+        Some((strategy, ranks))
+    }
 }
 
 /// What an outcome belongs to.
@@ -95,25 +128,25 @@ pub(crate) struct Report<'r> {
 
 impl<'r> Report<'r> {
     /// Scans a body that holds one report or a list of them; `None` where it must be parsed and checked.
-    fn scan_body(strategies: &Strategies, body: &'r [u8]) -> Option<Vec<Self>> {
+    fn scan_body(decided: &Decided<'_>, body: &'r [u8]) -> Option<Vec<Self>> {
         let mut scanner = Scanner::new(body)?;
         let mut reports = Vec::new();
         let mut list = scanner;
         let is_list = list.object(|scanner, key| {
             (key == "outcomes" && reports.is_empty()).then_some(())?;
             scanner.list(|scanner| {
-                reports.push(Self::scan(strategies, scanner)?);
+                reports.push(Self::scan(decided, scanner)?);
                 Some(())
             })
         });
         match is_list {
             Some(()) => scanner = list,
-            None => reports = vec![Self::scan(strategies, &mut scanner)?],
+            None => reports = vec![Self::scan(decided, &mut scanner)?],
         }
         (scanner.is_done() && !reports.is_empty()).then_some(reports)
     }
 
-    fn scan(strategies: &Strategies, scanner: &mut Scanner<'r>) -> Option<Self> {
+    fn scan(decided: &Decided<'_>, scanner: &mut Scanner<'r>) -> Option<Self> {
         let (mut outcome_id, mut event, mut value) = (None, None, None);
         let (mut decision_id, mut strategy, mut unit, mut candidate) = (None, None, None, None);
         scanner.object(|scanner, key| {
@@ -122,7 +155,7 @@ impl<'r> Report<'r> {
                 "outcome_id" => outcome_id.replace(text(&OutcomeId::allows)?).is_none(),
                 "decision_id" => decision_id.replace(text(&DecisionId::allows)?).is_none(),
                 "strategy" => strategy
-                    .replace(text(&|name| strategies.find(name).is_some())?)
+                    .replace(text(&|name| decided.strategies.find(name).is_some())?)
                     .is_none(),
                 "unit" => unit.replace(text(&UnitId::allows)?).is_none(),
                 "candidate" => candidate.replace(text(&CandidateId::allows)?).is_none(),
@@ -144,17 +177,31 @@ impl<'r> Report<'r> {
             value: value.unwrap_or(EntryValue::Number(1.0)),
             event_time: None,
         };
-        report.check(strategies, At::Body).ok().map(|()| report)
+        report.check(decided, At::Body).ok().map(|()| report)
     }
 
-    /// Refuses a report about a unit whose strategy is unknown, ranks and the report names no candidate, or does not rank
-    /// and it names one. Which strategy made a decision is not known here: a report about a decision that ranked and names
-    /// no candidate labels none.
-    fn check(&self, strategies: &Strategies, at: At) -> Result<(), Problem> {
-        let Target::Unit { strategy, .. } = self.target else {
-            return Ok(());
+    /// Refuses a report about a unit whose strategy is unknown; one without a candidate of what is known to rank; and one with
+    /// a candidate of what is known not to.
+    fn check(&self, decided: &Decided<'_>, at: At) -> Result<(), Problem> {
+        let (strategy, ranks) = match self.target {
+            Target::Unit { strategy, .. } => {
+                let ranks = decided.strategies.get(strategy)?.plain().blueprint().ranks();
+                (Cow::Borrowed(strategy), ranks)
+            }
+            // Where nothing ranks, only a report with a candidate can be wrong.
+            Target::Decision(_) if self.candidate.is_none() && !decided.strategies.any_ranks() => return Ok(()),
+            Target::Decision(decision_id) => match decided.ranks(decision_id) {
+                Some((strategy, ranks)) => (Cow::Owned(strategy.to_string()), ranks),
+                None if self.candidate.is_none() && names_a_ranking(decision_id) => {
+                    let detail = format!(
+                        "decision `{decision_id}` ranked, so an outcome of it is about a candidate; add the candidate's id as \
+                         `candidate`"
+                    );
+                    return Err(Problem::invalid(at.field("candidate"), detail));
+                }
+                None => return Ok(()),
+            },
         };
-        let ranks = strategies.get(strategy)?.plain().blueprint().ranks();
         let detail = match (ranks, self.candidate) {
             (true, None) => {
                 format!(
@@ -284,7 +331,11 @@ mod tests {
     fn id_of(body: &str) -> String {
         let requests = ObserveRequest::read_body(Json::parse(body.as_bytes()).unwrap(), EventTimes::Allowed).unwrap();
         let report = requests[0].report();
-        if let Some(scanned) = Report::scan_body(&Strategies::default(), body.as_bytes()) {
+        let nothing = Decided {
+            strategies: &Strategies::default(),
+            answers: &Answers::new(0),
+        };
+        if let Some(scanned) = Report::scan_body(&nothing, body.as_bytes()) {
             assert_eq!(scanned, [report], "{body}");
         }
         String::from_utf8(report.derived_id(&mut Vec::new()).to_vec()).unwrap()

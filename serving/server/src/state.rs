@@ -84,6 +84,8 @@ impl Strategy {
 #[derive(Default)]
 pub(crate) struct Strategies {
     by_name: HashMap<Arc<str>, Arc<Hosted>>,
+    /// True when any of them ranks.
+    any_ranks: bool,
 }
 
 impl Strategies {
@@ -113,7 +115,13 @@ impl Strategies {
     pub(crate) fn with(&self, others: impl Iterator<Item = Arc<Hosted>>) -> Self {
         let mut by_name = self.by_name.clone();
         by_name.extend(others.map(|hosted| (Arc::clone(&hosted.plain().name), hosted)));
-        Self { by_name }
+        let any_ranks = by_name.values().any(|hosted| hosted.plain().blueprint().ranks());
+        Self { by_name, any_ranks }
+    }
+
+    /// True when any of them ranks.
+    pub(crate) fn any_ranks(&self) -> bool {
+        self.any_ranks
     }
 
     #[cold]

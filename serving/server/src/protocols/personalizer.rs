@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::decide;
 use crate::fields::{At, EventTimes, Fields, words};
+use crate::ids;
 use crate::json::{Json, Object};
 use crate::observe;
 use crate::problem::{Missing, Problem};
@@ -271,7 +272,12 @@ impl<'a> Asked<'a> {
         let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
         let event_id = match &self.event_id {
             Some(event_id) => event_id.clone(),
-            None => Json::Text(app.ids.next((app.clock)(), &mut buffer).to_owned().into()),
+            None => Json::Text(
+                app.ids
+                    .next((app.clock)(), ids::Named::Choice, &mut buffer)
+                    .to_owned()
+                    .into(),
+            ),
         };
         let mut context = self.context.clone();
         let is_declared = strategy.blueprint().context.iter().any(|field| &*field.name == "unit");

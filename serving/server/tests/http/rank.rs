@@ -302,3 +302,59 @@ async fn outcomes_name_the_candidate_that_they_are_about() {
     );
     site.server.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_of_a_ranking_that_names_no_candidate_is_refused() {
+    let home = Home::new();
+    let site = home.start_with(&[SEARCH, DISH]).await;
+    let made = site.ok("/v1/decide", &request(three())).await["decision_id"].clone();
+    assert_eq!(made.as_str().unwrap().as_bytes()[14], b'8', "{made}");
+    let mut chosen: Value = serde_json::from_str(&request(three())).unwrap();
+    chosen["decision_id"] = "query-7".into();
+    site.ok("/v1/decide", &chosen.to_string()).await;
+    let dish = json!({ "strategy": "dish", "unit": "ada", "context": { "age": 41 }, "decision_id": "dish-7" });
+    site.ok("/v1/decide", &dish.to_string()).await;
+
+    let clicked = |id: &Value| json!({ "decision_id": id, "event": "clicked" });
+    let needs = [
+        (
+            made.clone(),
+            format!(
+                "decision `{}` ranked, so an outcome of it is about a candidate; add the candidate's id as `candidate`",
+                made.as_str().unwrap()
+            ),
+        ),
+        (
+            "query-7".into(),
+            "strategy `search` ranks, so an outcome is about a candidate; add the candidate's id as `candidate`".into(),
+        ),
+    ];
+    for (id, detail) in &needs {
+        let answer = site.post("/v1/observe", &clicked(id).to_string()).await;
+        assert_eq!(
+            answer.problem(),
+            (422, "invalid-value".into(), "candidate".into()),
+            "{answer:?}"
+        );
+        assert_eq!(answer.detail(), *detail);
+        // One bad report refuses the whole body.
+        let mut good = clicked(id);
+        good["candidate"] = "a".into();
+        let both = json!({ "outcomes": [good.clone(), clicked(id)] });
+        let answer = site.post("/v1/observe", &both.to_string()).await;
+        assert_eq!(answer.problem().2, "outcomes[1].candidate");
+        site.ok("/v1/observe", &good.to_string()).await;
+    }
+    let stray = json!({ "decision_id": "dish-7", "event": "ordered", "candidate": "a" });
+    let stray = site.post("/v1/observe", &stray.to_string()).await;
+    assert_eq!(
+        stray.detail(),
+        "strategy `dish` has no candidates; leave `candidate` out"
+    );
+    // What is not known is taken as it is.
+    site.ok("/v1/observe", r#"{"decision_id":"elsewhere","event":"clicked"}"#)
+        .await;
+    site.server.flush().await.unwrap();
+    assert_eq!(site.outcomes().await.len(), 3);
+    site.server.shutdown().await.unwrap();
+}
