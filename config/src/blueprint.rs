@@ -56,7 +56,7 @@ pub fn parse_blueprint(file: &str, text: &str) -> Result<ParsedBlueprint, Vec<Bl
     })
 }
 
-fn checked_blueprint(text: &str) -> Result<Blueprint, Vec<Problem>> {
+pub(crate) fn checked_blueprint(text: &str) -> Result<Blueprint, Vec<Problem>> {
     let document = Document::parse(text)?;
     let strictness = Strictness {
         complete: true,

@@ -12,6 +12,10 @@
 
 mod blueprint;
 
+mod candidate;
+
+mod difference;
+
 mod settings;
 
 mod server;
@@ -51,10 +55,13 @@ mod nearest;
 mod error;
 
 pub use blueprint::{ParsedBlueprint, canonical, parse_blueprint, read_blueprints};
+pub use candidate::parse_candidate;
 pub use cron::Cron;
+pub use difference::{KeyChange, changed_keys};
 pub use error::{BlueprintError, ConfigError, SettingError, SettingPlace};
 pub use listen::{InvalidAddress, ListenAddress};
 pub use log::{AccessLog, LogFormat, LogSettings, Share};
+pub use nearest::nearest;
 pub use quantity::{ByteSize, Period};
 pub use schema::json_schema;
 pub use server::{OpenRoute, ServerSettings, TlsSettings};

@@ -2,13 +2,13 @@
 
 use lakeloop_domain::{
     AbsentLabel, Aggregation, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureValue, FeatureView,
-    FeatureViewName, ModelLimits, NamedOutcome, OutcomeSpec, OutcomeType, Policy, RewardWeight, Rewards, RowWeights,
-    Schedule,
+    FeatureViewName, Gate, ModelLimits, NamedOutcome, OffPolicyGate, OutcomeSpec, OutcomeType, Policy, RewardWeight,
+    Rewards, RowWeights, Schedule,
 };
 
 use crate::raw::{
-    RawAbsent, RawAbsentWord, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawModel, RawOutcome,
-    RawOutcomeType, RawPolicy, RawRowWeights, RawSchedule, RawValue,
+    RawAbsent, RawAbsentWord, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawGate, RawModel,
+    RawOutcome, RawOutcomeType, RawPolicy, RawRowWeights, RawSchedule, RawValue,
 };
 
 /// The share of explored decisions unless declared.
@@ -19,6 +19,8 @@ const DEFAULT_THRESHOLD: f64 = 0.5;
 const DEFAULT_MINIMUM_ROWS: u64 = 200;
 /// Enough trials to leave the worst settings behind within a minute of training.
 const DEFAULT_TRIALS: u32 = 8;
+/// How sure a gate is unless declared.
+const DEFAULT_CONFIDENCE: f64 = 0.95;
 
 /// The largest row weight unless declared: that of an action which epsilon_greedy with its usual epsilon of 0.1 draws from
 /// two.
@@ -55,6 +57,7 @@ pub(crate) fn blueprint(raw: &RawBlueprint) -> Option<Blueprint> {
         limits: raw.model.as_ref().map_or_else(ModelLimits::default, limits),
         policy: policy(raw.policy.as_ref(), raw_decision, &label(raw, raw_outcome))?,
         schedule: schedule(raw.schedule.as_ref()),
+        gate: raw.gate.as_ref().map_or_else(Gate::default, gate),
     })
 }
 
@@ -199,5 +202,14 @@ fn schedule(raw: Option<&RawSchedule>) -> Schedule {
         window_us: raw.and_then(|raw| raw.window).map(|window| window.as_micros()),
         minimum_rows: raw.and_then(|raw| raw.minimum_rows).unwrap_or(DEFAULT_MINIMUM_ROWS),
         trials: raw.and_then(|raw| raw.trials).unwrap_or(DEFAULT_TRIALS),
+    }
+}
+
+fn gate(raw: &RawGate) -> Gate {
+    Gate {
+        off_policy: raw.off_policy.as_ref().map(|raw| OffPolicyGate {
+            margin: raw.margin,
+            confidence: raw.confidence.unwrap_or(DEFAULT_CONFIDENCE),
+        }),
     }
 }

@@ -1,7 +1,7 @@
 //! The nearest known word to one that is not known.
 
 /// The nearest of the known words, when one is near enough to be what was meant; the first one among equals.
-pub(crate) fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let near_enough = (word.chars().count() / 3).max(1);
     known
         .into_iter()

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, LabelPart, LearningTarget,
-    Micros, OutcomeType, Policy, Rewards, StrategyName,
+    AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, Gate, LabelPart,
+    LearningTarget, Micros, OutcomeType, Policy, Rewards, StrategyName,
 };
 
 /// What is decided, with the default that is returned while nothing is learned or when anything fails.
@@ -146,6 +146,10 @@ pub struct Blueprint {
     pub policy: Policy,
     /// When to train.
     pub schedule: Schedule,
+    /// What it must show before it is put in force. Not written when nothing is declared, so that the versions of
+    /// blueprints from before there were gates stay.
+    #[serde(default, skip_serializing_if = "Gate::is_empty")]
+    pub gate: Gate,
 }
 
 /// The word for the action of a yes/no decision.

@@ -138,6 +138,11 @@ text_id!(
     TrainingSetId, "training set id", is_token,
     "write 1 to 256 bytes without control characters"
 );
+text_id!(
+    /// Names one evaluation of a candidate on logged decisions.
+    EvaluationId, "evaluation id", is_token,
+    "write 1 to 256 bytes without control characters"
+);
 
 fn is_hash(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))

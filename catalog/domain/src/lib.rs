@@ -24,6 +24,8 @@ mod blueprint;
 
 mod policy;
 
+mod gate;
+
 mod ranking;
 
 mod outcome;
@@ -42,9 +44,10 @@ pub use blueprint::{
 };
 pub use decision::{Choice, DecisionReason, DecisionRecord};
 pub use feature::{FeatureType, FeatureValue, Features, NamedValue, ValueRef};
+pub use gate::{Gate, OffPolicyGate};
 pub use ids::{
-    BlueprintVersion, CandidateId, DecisionId, FeatureViewName, InvalidId, ModelVersion, OutcomeId, RunId,
-    StrategyName, TrainingSetId, UnitId,
+    BlueprintVersion, CandidateId, DecisionId, EvaluationId, FeatureViewName, InvalidId, ModelVersion, OutcomeId,
+    RunId, StrategyName, TrainingSetId, UnitId,
 };
 pub use job::{JobKind, JobRun, RunState};
 pub use model::{

@@ -62,6 +62,8 @@ pub struct RawBlueprint {
     pub policy: Option<RawPolicy>,
     /// When and on what to train.
     pub schedule: Option<RawSchedule>,
+    /// What the blueprint must show before `lakeloop apply` puts it in force. Without it whatever is valid is applied.
+    pub gate: Option<RawGate>,
     /// What callers send about each candidate of a ranking, in the form of `context`.
     #[schemars(extend("propertyNames" = crate::form::Form::FeatureName.schema()))]
     pub candidates: Option<BTreeMap<String, RawContextField>>,
@@ -316,4 +318,25 @@ pub struct RawSchedule {
     /// When to write readouts, in the form of `train`.
     #[schemars(extend("x-built" = false))]
     pub readout: Option<Cron>,
+}
+
+/// What a blueprint must show before it is put in force.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGate {
+    /// On logged decisions it must be worth no less than what was logged, within a margin.
+    pub off_policy: Option<RawOffPolicyGate>,
+}
+
+/// How much worse than what was logged a blueprint may be, and how sure that must be.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawOffPolicyGate {
+    /// The loss that is accepted, in units of the label for each decision: 0.01 of a yes/no label is one yes in a hundred
+    /// decisions.
+    #[schemars(range(min = 0.0))]
+    pub margin: f64,
+    /// The confidence of the interval that must lie above the loss; 0.95 unless said otherwise.
+    #[schemars(range(min = 0.5, max = 0.999))]
+    pub confidence: Option<f64>,
 }

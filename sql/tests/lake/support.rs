@@ -152,6 +152,7 @@ pub fn blueprint(features: Vec<FeatureView>) -> Blueprint {
             minimum_rows: 1,
             trials: 1,
         },
+        gate: lakeloop_domain::Gate::default(),
     }
 }
 

@@ -82,6 +82,7 @@ pub fn blueprint(name: &str, description: &str) -> Blueprint {
             minimum_rows: 10,
             trials: 5,
         },
+        gate: lakeloop_domain::Gate::default(),
     }
 }
 

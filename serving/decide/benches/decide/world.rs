@@ -104,6 +104,7 @@ fn blueprint() -> Blueprint {
             minimum_rows: 1,
             trials: 1,
         },
+        gate: lakeloop_domain::Gate::default(),
     }
 }
 

@@ -75,6 +75,7 @@ pub fn blueprint(decision: DecisionKind, outcome_type: OutcomeType, policy: Poli
             minimum_rows: 1,
             trials: 1,
         },
+        gate: lakeloop_domain::Gate::default(),
     }
 }
 
