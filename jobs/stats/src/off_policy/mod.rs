@@ -51,5 +51,5 @@ mod support;
 pub use estimator::Estimator;
 pub use log::{Behaviour, Log, LogError, LoggedRow};
 pub use refusal::Refusal;
-pub use slate::{SlateEstimator, SlateLog, SlateProbability, SlateWeight, Slot};
+pub use slate::{PositionSupport, SlateEstimator, SlateLog, SlateProbability, SlateWeight, Slot};
 pub use support::{ActionSupport, Diagnostics, Rules, Supported};

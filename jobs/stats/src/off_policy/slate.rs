@@ -59,6 +59,21 @@ pub enum SlateEstimator {
     },
 }
 
+/// How much a log of slates and a target policy have in common at one position.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PositionSupport {
+    /// The position, from 0.
+    pub position: usize,
+    /// Kish's effective sample size. `None` when every weight is 0.
+    pub effective_rows: Option<f64>,
+    /// The mean weight; 1 in expectation under full support. `None` without slates.
+    pub mean_weight: Option<f64>,
+    /// The largest weight. `None` without slates.
+    pub max_weight: Option<f64>,
+    /// Σ ω min(1, w) / Σ ω, as [`super::Diagnostics::overlap`]. `None` without slates.
+    pub overlap: Option<f64>,
+}
+
 /// Logged slates: 24 bytes a slot.
 #[derive(Debug, Clone)]
 pub struct SlateLog {
@@ -147,6 +162,54 @@ impl SlateLog {
         let estimate = RatioEstimate::new(shares, &self.units.of_rows, self.units.n).ok_or(Refusal::NoOverlap)?;
         rules.check_spread(&estimate)?;
         Ok(estimate)
+    }
+
+    /// What the logging policy was worth: Σ ω Σₖ rₖ / Σ ω. Take an estimate [`RatioEstimate::minus`] this one to compare.
+    pub fn logged_value(&self) -> Result<RatioEstimate<'_>, Refusal> {
+        let share = |slate: &Slate| Share {
+            numerator: slate.weight
+                * self.slots[slate.start..slate.end]
+                    .iter()
+                    .map(|slot| slot.reward)
+                    .sum::<f64>(),
+            denominator: slate.weight,
+        };
+        let shares = self.slates.iter().map(share).collect();
+        RatioEstimate::new(shares, &self.units.of_rows, self.units.n).ok_or(Refusal::NoRows)
+    }
+
+    /// Measures how much the log and the target policy have in common, position by position, from the top.
+    pub fn diagnose(&self, weight: SlateWeight) -> Vec<PositionSupport> {
+        let weights = self.weights(weight);
+        let of_position = |position: usize| {
+            let ratios = weights.iter().skip(position).step_by(self.n_positions);
+            let rows = || {
+                self.slates
+                    .iter()
+                    .map(|slate| slate.weight)
+                    .zip(ratios.clone().copied())
+            };
+            let total: f64 = self.slates.iter().map(|slate| slate.weight).sum();
+            let per_weight = |sum: f64| (total > 0.0).then(|| sum / total);
+            PositionSupport {
+                position,
+                effective_rows: Weights::of(rows()).effective_rows(),
+                mean_weight: per_weight(rows().map(|(weight, ratio)| weight * ratio).sum()),
+                max_weight: rows().map(|(_, ratio)| ratio).reduce(f64::max),
+                overlap: per_weight(rows().map(|(weight, ratio)| weight * ratio.min(1.0)).sum()),
+            }
+        };
+        (0..self.n_positions).map(of_position).collect()
+    }
+
+    /// How many slates there are.
+    pub fn n_slates(&self) -> usize {
+        self.slates.len()
+    }
+
+    /// How many units there are; each slate without one counts as one.
+    pub fn n_units(&self) -> usize {
+        self.units.n
     }
 
     /// wₖ of each slate at each position, `[n_slates, n_positions]`; 1 where a slate has no such slot.
