@@ -9,7 +9,7 @@ use lakeloop_domain::{AppliedBlueprint, Blueprint, BlueprintVersion, Micros, Str
 use crate::changes::Changes;
 use crate::judged::Judged;
 use crate::lake::signed;
-use crate::rows::{blueprints_from_batch, blueprints_to_batch};
+use crate::rows::{Application, applications_from_batch, applications_to_batch, blueprints_from_batch};
 use crate::{Lake, LakeError, TableName, scan};
 
 /// What became of an application.
@@ -33,21 +33,55 @@ pub async fn apply(
     source: &str,
     now: Micros,
 ) -> Result<Applied, LakeError> {
+    let wish = Wish {
+        blueprint,
+        version,
+        source: source.to_owned(),
+        reason: None,
+    };
+    apply_wish(lake, &wish, now).await
+}
+
+/// A blueprint that is to be put in force, with the reason that its row keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// The blueprint.
+    pub blueprint: Blueprint,
+    /// Its version.
+    pub version: BlueprintVersion,
+    /// The text, as its author wrote it.
+    pub source: String,
+    /// Why, where a gate is overruled or an earlier version comes back.
+    pub reason: Option<String>,
+}
+
+/// [`apply`] with a reason.
+pub async fn apply_wish(lake: &Lake, wish: &Wish, now: Micros) -> Result<Applied, LakeError> {
+    let Wish {
+        blueprint,
+        version,
+        source,
+        reason,
+    } = wish;
     let table = TableName::Blueprints;
     let filter = of_strategy(&blueprint.name);
     lake.judge(&table, Some(filter), |rows| {
         let in_force = read(rows)?.into_iter().max_by_key(|applied| applied.sequence);
-        if let Some(same) = in_force.as_ref().filter(|applied| applied.version == version) {
+        if let Some(same) = in_force.as_ref().filter(|applied| applied.version == *version) {
             return Ok(Judged::Answer(Applied::Unchanged(same.clone())));
         }
         let applied = AppliedBlueprint {
             blueprint: blueprint.clone(),
             version: version.clone(),
             sequence: in_force.map_or(0, |before| before.sequence) + 1,
-            source: source.to_owned(),
+            source: source.clone(),
             applied_at: now,
         };
-        let batch = blueprints_to_batch(std::slice::from_ref(&applied))?;
+        let application = Application {
+            applied: applied.clone(),
+            reason: reason.clone(),
+        };
+        let batch = applications_to_batch(&[application])?;
         Ok(Judged::Append(batch, Applied::New(applied)))
     })
     .await
@@ -128,6 +162,18 @@ pub async fn history(lake: &Lake, strategy: &StrategyName) -> Result<Vec<Applied
     let mut applied = all(lake, Some(of_strategy(strategy))).await?;
     applied.sort_by_key(|applied| applied.sequence);
     Ok(applied)
+}
+
+/// Every application of a strategy with its reason, the oldest first.
+pub async fn applications(lake: &Lake, strategy: &StrategyName) -> Result<Vec<Application>, LakeError> {
+    let table = TableName::Blueprints;
+    let state = lake.newest(&table).await?;
+    let mut applications = Vec::new();
+    for batch in scan::rows(&table, &state, Some(of_strategy(strategy))).await? {
+        applications.extend(applications_from_batch(&batch)?);
+    }
+    applications.sort_by_key(|application| application.applied.sequence);
+    Ok(applications)
 }
 
 async fn all(lake: &Lake, filter: Option<Expr>) -> Result<Vec<AppliedBlueprint>, LakeError> {

@@ -76,7 +76,8 @@ impl Lake {
     /// `options` are the store's (see the object_store crate: `AWS_ENDPOINT_URL`, …); a folder needs none. Several
     /// processes may open one location at once: each table is created by one of them. A location that holds
     /// anything else, and tables with other columns, are refused and left as they are; tables from before some of the
-    /// columns get these. A lake whose tables all exist may lie in a place that is read-only.
+    /// columns get these. A lake may lie in a place that is
+    /// read-only; tables that came with a later version are then absent.
     pub async fn open(location: &str, options: HashMap<String, String>) -> Result<Self, LakeError> {
         let root = root_url(location)?;
         let lake = Self {
@@ -197,13 +198,26 @@ impl Lake {
 
     async fn ensure(&self, table: &TableName) -> Result<(), LakeError> {
         match tables::schema(table) {
-            Some(schema) => match self.create(table, &schema).await?.add_columns().await {
-                // What cannot be written can still be read: the rows have null in the columns that are not there.
-                Ok(()) | Err(LakeError::ReadOnly { .. }) => Ok(()),
-                Err(error) => Err(error),
-            },
+            Some(schema) => {
+                let laid_out = self.lay_out(table, &schema).await;
+                // What cannot be written can still be read: the rows have null in the columns that are not there, and a table
+                // that came later is absent.
+                if matches!(laid_out, Err(LakeError::ReadOnly { .. })) && self.is_laid_out().await? {
+                    return Ok(());
+                }
+                laid_out
+            }
             None => Ok(()),
         }
+    }
+
+    async fn lay_out(&self, table: &TableName, schema: &SchemaRef) -> Result<(), LakeError> {
+        self.create(table, schema).await?.add_columns().await
+    }
+
+    /// True when the oldest table is there: the place is a lake, of whatever version.
+    async fn is_laid_out(&self) -> Result<bool, LakeError> {
+        exists(&self.store(&TableName::Decisions)?).await
     }
 
     fn slot(&self, table: &TableName) -> Slot {

@@ -10,6 +10,7 @@
 //! | `training_rows` | one row of a training set | the train job |
 //! | `trials` | one trial of a search | the train job |
 //! | `models` | one model with its present stage | the registry |
+//! | `evaluations` | one estimate of what a candidate is worth on logged decisions | `lakeloop evaluate` |
 //! | `job_runs` | one state of one run, from `at` on | the job claims |
 //!
 //! All are plain Delta tables: no partition columns, no deletion vectors, no column mapping, so that every Delta
@@ -47,6 +48,8 @@ pub enum TableName {
     TrainingSets,
     /// The rows of the training sets.
     TrainingRows,
+    /// Every estimate of what a candidate is worth.
+    Evaluations,
     /// Every state of every run of a job.
     JobRuns,
     /// One feature view.
@@ -55,7 +58,7 @@ pub enum TableName {
 
 impl TableName {
     /// The tables that every lake has; feature views come on top.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Blueprints,
         Self::Decisions,
         Self::Outcomes,
@@ -64,6 +67,7 @@ impl TableName {
         Self::TrainingSets,
         Self::TrainingRows,
         Self::JobRuns,
+        Self::Evaluations,
     ];
 
     /// Where the table lies below the lake's location, with `/` between folders.
@@ -91,6 +95,7 @@ impl TableName {
             Self::Trials => "started_at",
             Self::TrainingSets => "built_at",
             Self::JobRuns => "at",
+            Self::Evaluations => "evaluated_at",
         }
     }
 
@@ -100,7 +105,8 @@ impl TableName {
             Self::Decisions => &["candidates", "ranking", "position_propensities"],
             Self::Outcomes | Self::TrainingRows => &["candidate"],
             Self::TrainingSets => &["n_late_outcomes", "n_missed_outcomes"],
-            Self::Blueprints | Self::Models | Self::Trials | Self::JobRuns | Self::Features(_) => &[],
+            Self::Blueprints => &["reason"],
+            Self::Models | Self::Trials | Self::JobRuns | Self::Evaluations | Self::Features(_) => &[],
         }
     }
 
@@ -117,6 +123,7 @@ impl TableName {
             Self::TrainingSets => &["built_at", "strategy", "training_set_id"],
             Self::TrainingRows => &["event_time", "training_set_id", "decision_id"],
             Self::JobRuns => &["at", "run_id", "job", "strategy"],
+            Self::Evaluations => &["evaluated_at", "strategy", "candidate"],
         }
     }
 }
@@ -132,6 +139,7 @@ impl fmt::Display for TableName {
             Self::TrainingSets => f.write_str("training_sets"),
             Self::TrainingRows => f.write_str("training_rows"),
             Self::JobRuns => f.write_str("job_runs"),
+            Self::Evaluations => f.write_str("evaluations"),
             Self::Features(view) => write!(f, "features.{view}"),
         }
     }
@@ -165,6 +173,7 @@ pub fn schema(table: &TableName) -> Option<SchemaRef> {
         TableName::TrainingSets => &TRAINING_SETS,
         TableName::TrainingRows => &TRAINING_ROWS,
         TableName::JobRuns => &JOB_RUNS,
+        TableName::Evaluations => &EVALUATIONS,
         TableName::Features(_) => return None,
     };
     Some(Arc::clone(schema))
@@ -304,6 +313,7 @@ static BLUEPRINTS: LazyLock<SchemaRef> = LazyLock::new(|| {
         instant("applied_at"),
         text("blueprint"),
         text("source"),
+        optional(text("reason")),
     ])
 });
 
@@ -399,6 +409,42 @@ static JOB_RUNS: LazyLock<SchemaRef> = LazyLock::new(|| {
         optional(instant("lease_until")),
         text("runner"),
         text("detail"),
+    ])
+});
+
+static EVALUATIONS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    columns(vec![
+        text("evaluation_id"),
+        text("strategy"),
+        text("candidate"),
+        text("blueprint_version"),
+        optional(small("model_version")),
+        text("policy"),
+        instant("evaluated_at"),
+        instant("as_of"),
+        optional(instant("window_start")),
+        map("table_versions", DataType::Int64),
+        text("estimator"),
+        optional(number("value")),
+        optional(number("low")),
+        optional(number("high")),
+        optional(number("bootstrap_low")),
+        optional(number("bootstrap_high")),
+        number("confidence"),
+        optional(number("logged_value")),
+        optional(number("gain")),
+        optional(number("gain_low")),
+        optional(number("gain_high")),
+        text("verdict"),
+        optional(text("refusal")),
+        text("rules"),
+        count("n_rows"),
+        count("n_units"),
+        optional(number("effective_rows")),
+        optional(number("mean_weight")),
+        optional(number("max_weight")),
+        optional(number("overlap")),
+        optional(number("unsupported")),
     ])
 });
 

@@ -7,6 +7,7 @@
 mod blueprint;
 mod cells;
 mod decision;
+mod evaluation;
 mod features;
 mod job_run;
 mod model;
@@ -16,8 +17,11 @@ mod training_row;
 mod training_set;
 mod trial;
 
-pub use blueprint::{blueprints_from_batch, blueprints_to_batch};
+pub use blueprint::{
+    Application, applications_from_batch, applications_to_batch, blueprints_from_batch, blueprints_to_batch,
+};
 pub use decision::{DecisionRow, DecisionRows, RowChoice, decisions_from_batch, decisions_to_batch};
+pub use evaluation::{Evaluation, Verdict, evaluations_from_batch, evaluations_to_batch};
 pub use job_run::{job_runs_from_batch, job_runs_to_batch};
 pub use model::{models_from_batch, models_to_batch};
 pub use outcome::{OutcomeRow, OutcomeRows, RowValue, outcomes_from_batch, outcomes_to_batch};
