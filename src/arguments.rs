@@ -70,7 +70,7 @@ pub enum Command {
     Keys(KeysArguments),
     /// See the models that were learned, and move them between stages.
     #[command(
-        after_help = "Example: lakeloop models list menu\n         lakeloop models promote menu 3 --reason \"better in the readout of May\""
+        after_help = "Example: lakeloop models list menu\n         lakeloop models card menu\n         lakeloop models promote menu 3 --reason \"better in the readout of May\""
     )]
     Models(ModelsArguments),
     /// Make logged decisions again, with the blueprint and model of their day, and report any bit that differs.
@@ -242,6 +242,19 @@ pub enum ModelsCommand {
     List {
         /// Only this strategy's.
         strategy: Option<String>,
+    },
+    /// The card of a version: data, quality with intervals, calibration, lift, what it decides by, where it is weak, cost.
+    #[command(
+        after_help = "Example: lakeloop models card menu\n         lakeloop models card menu 3 --out card-of-3\n         lakeloop --output json models card menu"
+    )]
+    Card {
+        /// The strategy.
+        strategy: String,
+        /// The model's version; without it the live one, or else the latest.
+        version: Option<u32>,
+        /// Write card.md, card.json and the plots to this folder instead of printing the card.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
     /// Make a version live; the one that is live retires in the same commit.
     Promote {

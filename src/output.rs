@@ -33,6 +33,16 @@ impl Output {
         }
     }
 
+    /// Prints a document: its text for people, its JSON form for programs (also where CSV was asked for, which has no form for
+    /// it).
+    pub fn document(&self, text: &str, json: &impl serde::Serialize) -> anyhow::Result<()> {
+        match self.format {
+            Format::Table => writeln!(io::stdout(), "{text}")?,
+            Format::Json | Format::Csv => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(json)?)?,
+        }
+        Ok(())
+    }
+
     /// Prints rows with the given columns; a row holds one value a column.
     pub fn rows(&self, columns: &[&str], rows: &[Vec<Value>]) -> anyhow::Result<()> {
         match self.format {

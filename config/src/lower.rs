@@ -1,14 +1,14 @@
 //! The step from the TOML form of a blueprint to the checked one, with every default that a blueprint may leave out.
 
 use lakeloop_domain::{
-    AbsentLabel, Aggregation, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureValue, FeatureView,
-    FeatureViewName, Gate, ModelLimits, NamedOutcome, OffPolicyGate, OutcomeSpec, OutcomeType, Policy, RewardWeight,
-    Rewards, RowWeights, Schedule,
+    AbsentLabel, Aggregation, Baseline, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureValue,
+    FeatureView, FeatureViewName, Gate, ModelLimits, NamedOutcome, OffPolicyGate, OutcomeSpec, OutcomeType, Policy,
+    RewardWeight, Rewards, RowWeights, Schedule, TrainingRules,
 };
 
 use crate::raw::{
     RawAbsent, RawAbsentWord, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawGate, RawModel,
-    RawOutcome, RawOutcomeType, RawPolicy, RawRowWeights, RawSchedule, RawValue,
+    RawOutcome, RawOutcomeType, RawPolicy, RawRowWeights, RawSchedule, RawTraining, RawValue,
 };
 
 /// The share of explored decisions unless declared.
@@ -58,6 +58,7 @@ pub(crate) fn blueprint(raw: &RawBlueprint) -> Option<Blueprint> {
         policy: policy(raw.policy.as_ref(), raw_decision, &label(raw, raw_outcome))?,
         schedule: schedule(raw.schedule.as_ref()),
         gate: raw.gate.as_ref().map_or_else(Gate::default, gate),
+        training: raw.training.as_ref().map_or_else(TrainingRules::default, training),
     })
 }
 
@@ -191,6 +192,31 @@ pub(crate) fn policy(raw: Option<&RawPolicy>, decision: &RawDecision, outcome: &
         (None, _) => Some(Policy::EpsilonGreedy {
             epsilon: DEFAULT_EPSILON,
         }),
+    }
+}
+
+/// Names and rungs each once and in order, so that their order in the file does not matter.
+fn training(raw: &RawTraining) -> TrainingRules {
+    let mut allow_leak: Vec<_> = raw
+        .allow_leak
+        .iter()
+        .flatten()
+        .map(|name| name.as_str().into())
+        .collect();
+    allow_leak.sort_unstable();
+    allow_leak.dedup();
+    let must_beat = raw.must_beat.as_ref().map(|rungs| {
+        let wanted: Vec<Baseline> = rungs.iter().copied().map(Baseline::from).collect();
+        Baseline::LADDER
+            .into_iter()
+            .filter(|rung| wanted.contains(rung))
+            .collect()
+    });
+    TrainingRules {
+        allow_leak,
+        allow_duplicates: raw.allow_duplicates.unwrap_or(false),
+        allow_label_shift: raw.allow_label_shift.unwrap_or(false),
+        must_beat,
     }
 }
 

@@ -10,7 +10,9 @@ use crate::document::{Document, Problem, joined, quoted};
 use crate::expectation::listed;
 use crate::lower::{feature_value, label, outcome_type, policy};
 use crate::nearest::nearest;
-use crate::raw::{RawAbsent, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawOutcome, RawPolicy};
+use crate::raw::{
+    RawAbsent, RawBaseline, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawOutcome, RawPolicy,
+};
 
 /// The column of a model's input that holds the action.
 const ACTION: &str = "action";
@@ -37,6 +39,7 @@ pub(crate) fn violations(document: &Document<'_>, raw: &RawBlueprint, unsound: &
         rules.entity(raw, name, view);
         rules.when_missing(name, view);
     }
+    rules.training(raw);
     if let (Some(decision), Some(outcome)) = (&raw.decision, &raw.outcome) {
         rules.outcome(decision, outcome);
         rules.reward(raw, outcome);
@@ -336,6 +339,42 @@ impl Rules<'_, '_> {
                 self.report(&path, message);
             }
             _ => {}
+        }
+    }
+
+    /// What may look like a leak is a feature; a constant is always to be beaten.
+    fn training(&mut self, raw: &RawBlueprint) {
+        let Some(training) = &raw.training else { return };
+        let context = raw.context.iter().filter(|(_, field)| field.is_feature());
+        let candidates = raw.candidates.iter().flatten().filter(|(_, field)| field.is_feature());
+        let columns = raw.features.values().flat_map(|view| view.columns.keys());
+        let known: Vec<String> = context
+            .map(|(name, _)| name)
+            .chain(columns)
+            .chain(candidates.map(|(name, _)| name))
+            .cloned()
+            .collect();
+        for name in training
+            .allow_leak
+            .iter()
+            .flatten()
+            .filter(|name| !known.contains(name))
+        {
+            let wanted = match nearest(name, known.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean {}?", quoted(meant)),
+                None => format!("write {}", some_of(&known)),
+            };
+            let message = format!("{} is no feature of this blueprint; {wanted}", quoted(name));
+            self.report(&["training", "allow_leak"], message);
+        }
+        if training
+            .must_beat
+            .as_ref()
+            .is_some_and(|rungs| !rungs.contains(&RawBaseline::Constant))
+        {
+            let message =
+                "a model that does not beat a constant knows nothing; write \"constant\" among them".to_owned();
+            self.report(&["training", "must_beat"], message);
         }
     }
 

@@ -318,3 +318,24 @@ fn every_key_of_the_published_schema_is_described() {
     assert!(!schema.to_string().contains("x-form"));
     assert!(!schema.to_string().contains("\"null\""));
 }
+
+#[test]
+fn what_training_lets_pass_is_part_of_the_version_and_its_order_is_not() {
+    let (text, flights) = example("flights.toml");
+    assert!(flights.training.is_default());
+    let with = |section: &str| parse_blueprint("flights.toml", &format!("{text}\n[training]\n{section}")).unwrap();
+    let one = with("allow_leak = [\"temp\", \"dest\"]\nmust_beat = [\"stump\", \"constant\"]");
+    let other = with("must_beat = [\"constant\", \"stump\"]\nallow_leak = [\"dest\", \"temp\", \"dest\"]");
+    assert_eq!(one.version, other.version);
+    assert_eq!(
+        one.blueprint.training.must_beat(),
+        [lakeloop_domain::Baseline::Constant, lakeloop_domain::Baseline::Stump]
+    );
+    let plain = parse_blueprint("flights.toml", text).unwrap();
+    assert_ne!(one.version, plain.version);
+    assert_eq!(
+        with("allow_duplicates = false").version,
+        plain.version,
+        "what is the default anyway"
+    );
+}

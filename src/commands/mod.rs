@@ -1,6 +1,7 @@
 //! One file a command: each reads its arguments, calls the room that does the work, and prints what came of it.
 
 pub mod apply;
+pub mod card;
 pub mod import;
 pub mod init;
 pub mod jobs;

@@ -9,10 +9,11 @@ use lakeloop_lake::registry::{self, StageMoved};
 use serde_json::json;
 
 use crate::arguments::{ModelsArguments, ModelsCommand};
+use crate::commands::card;
 use crate::home;
 use crate::output::Output;
 
-/// Lists, promotes, retires or exports model versions.
+/// Lists, describes, promotes, retires or exports model versions.
 pub async fn run(home: &Path, args: &ModelsArguments, output: &Output) -> anyhow::Result<()> {
     let (_, lake) = home::open(home).await?;
     match &args.command {
@@ -51,6 +52,14 @@ pub async fn run(home: &Path, args: &ModelsArguments, output: &Output) -> anyhow
                 ],
                 &rows,
             )
+        }
+        ModelsCommand::Card { strategy, version, out } => {
+            let wanted = card::Wanted {
+                strategy,
+                version: *version,
+                out: out.as_deref(),
+            };
+            card::run(&lake, &wanted, output).await
         }
         ModelsCommand::Promote {
             strategy,

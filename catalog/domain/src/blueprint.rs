@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, Gate, LabelPart,
-    LearningTarget, Micros, OutcomeType, Policy, Rewards, StrategyName,
+    LearningTarget, Micros, OutcomeType, Policy, Rewards, StrategyName, TrainingRules,
 };
 
 /// What is decided, with the default that is returned while nothing is learned or when anything fails.
@@ -150,6 +150,10 @@ pub struct Blueprint {
     /// blueprints from before there were gates stay.
     #[serde(default, skip_serializing_if = "Gate::is_empty")]
     pub gate: Gate,
+    /// What training lets pass, and what a model must beat. Not written when nothing is declared, so that the versions of
+    /// blueprints from before it could be stay.
+    #[serde(default, skip_serializing_if = "TrainingRules::is_default")]
+    pub training: TrainingRules,
 }
 
 /// The word for the action of a yes/no decision.

@@ -26,6 +26,8 @@ mod policy;
 
 mod gate;
 
+mod training;
+
 mod ranking;
 
 mod outcome;
@@ -36,11 +38,17 @@ mod decision;
 
 mod model;
 
+mod card;
+
 mod job;
 
 pub use blueprint::{
     AppliedBlueprint, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureView, ModelLimits, OutcomeSpec,
     Schedule,
+};
+pub use card::{
+    CardBaseline, CardCalibration, CardCost, CardData, CardFold, CardImportance, CardInterval, CardLift, CardMetric,
+    CardReliability, CardSlice, ModelCard, PredictionInterval,
 };
 pub use decision::{Choice, DecisionReason, DecisionRecord};
 pub use feature::{FeatureType, FeatureValue, Features, NamedValue, ValueRef};
@@ -57,6 +65,7 @@ pub use outcome::{AbsentLabel, Aggregation, OutcomeRecord, OutcomeType, OutcomeV
 pub use policy::Policy;
 pub use ranking::{Candidate, Position, Ranking};
 pub use reward::{LabelPart, NamedOutcome, RewardWeight, Rewards, RowWeights};
+pub use training::{Baseline, TrainingRules};
 
 /// Microseconds since 1970-01-01T00:00:00Z: how every instant is kept, in memory, in the journal and in the tables.
 pub type Micros = i64;

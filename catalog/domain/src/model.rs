@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BlueprintVersion, FeatureType, Micros, ModelVersion, StrategyName, TrainingSetId};
+use crate::{BlueprintVersion, FeatureType, Micros, ModelVersion, PredictionInterval, StrategyName, TrainingSetId};
 
 /// What a model predicts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,13 @@ pub enum Calibration {
         slope: f64,
         /// Is added to them.
         intercept: f64,
+    },
+    /// An isotonic curve (Zadrozny & Elkan 2002): straight lines between knots, level beyond the first and the last.
+    Isotonic {
+        /// Where the knots lie among raw probabilities: strictly ascending, at least one.
+        raw: Vec<f64>,
+        /// The calibrated probability of each knot: never descending.
+        calibrated: Vec<f64>,
     },
 }
 
@@ -157,10 +164,42 @@ pub struct ModelRecord {
     pub encoding: Encoding,
     /// How its raw score becomes a probability.
     pub calibration: Calibration,
+    /// Where labels lie around its predictions; `None` for probabilities, and for models from before it was kept.
+    pub prediction_interval: Option<PredictionInterval>,
     /// The ensemble as XGBoost saved it (UBJSON or JSON).
     pub artifact: Vec<u8>,
     /// How good it is.
     pub metrics: ModelMetrics,
     /// From what it was made.
     pub provenance: Provenance,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calibrations_of_earlier_rows_read_back_and_the_new_one_has_a_form_of_its_own() {
+        for (text, expected) in [
+            (r#"{"kind":"identity"}"#, Calibration::Identity),
+            (
+                r#"{"kind":"platt","slope":0.5,"intercept":-0.25}"#,
+                Calibration::Platt {
+                    slope: 0.5,
+                    intercept: -0.25,
+                },
+            ),
+            (
+                r#"{"kind":"isotonic","raw":[0.25,0.5],"calibrated":[0.125,1.0]}"#,
+                Calibration::Isotonic {
+                    raw: vec![0.25, 0.5],
+                    calibrated: vec![0.125, 1.0],
+                },
+            ),
+        ] {
+            assert_eq!(serde_json::from_str::<Calibration>(text).unwrap(), expected);
+            assert_eq!(serde_json::to_string(&expected).unwrap(), text);
+        }
+    }
 }

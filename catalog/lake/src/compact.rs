@@ -304,6 +304,7 @@ mod tests {
         let row = |idx: i64| TrainingRow {
             training_set_id: TrainingSetId::new("set").unwrap(),
             decision_id: DecisionId::new(format!("d-{idx}")).unwrap(),
+            unit: None,
             // Instants run backward, so that every row has to move.
             event_time: 1_000_000 - idx,
             split: Split::Train,

@@ -26,14 +26,14 @@ use deltalake::kernel::Action;
 use deltalake::protocol::DeltaOperation;
 use futures::stream;
 use lakeloop_domain::{
-    Calibration, Encoding, LearningTarget, Micros, ModelMetrics, ModelRecord, ModelStage, ModelVersion, Provenance,
-    StageMove, StrategyName,
+    Calibration, Encoding, LearningTarget, Micros, ModelCard, ModelMetrics, ModelRecord, ModelStage, ModelVersion,
+    PredictionInterval, Provenance, StageMove, StrategyName,
 };
 
 use crate::append::appending;
 use crate::lake::release;
 use crate::log::{Change, MAX_ATTEMPTS};
-use crate::rows::{models_from_batch, models_to_batch};
+use crate::rows::{cards_from_batch, model_to_batch, models_from_batch};
 use crate::{Lake, LakeError, TableName, files, scan};
 
 const TABLE: TableName = TableName::Models;
@@ -51,12 +51,16 @@ pub struct NewModel {
     pub encoding: Encoding,
     /// How its raw score becomes a probability.
     pub calibration: Calibration,
+    /// Where labels lie around its predictions; `None` for probabilities.
+    pub prediction_interval: Option<PredictionInterval>,
     /// The ensemble as XGBoost saved it.
     pub artifact: Vec<u8>,
     /// How good it is.
     pub metrics: ModelMetrics,
     /// From what it was made.
     pub provenance: Provenance,
+    /// Everything that is said about it; its version is filled in.
+    pub card: Option<Box<ModelCard>>,
 }
 
 /// What became of a move.
@@ -85,15 +89,20 @@ pub async fn register(lake: &Lake, model: NewModel, now: Micros) -> Result<Model
         action_is_feature: model.action_is_feature,
         encoding: model.encoding,
         calibration: model.calibration,
+        prediction_interval: model.prediction_interval,
         artifact: model.artifact,
         metrics: model.metrics,
         provenance: model.provenance,
     };
+    let mut card = model.card;
     for _ in 0..MAX_ATTEMPTS {
         let state = lake.newest(&TABLE).await?;
         let known = standings(&state, &record.strategy).await?;
         record.version = ModelVersion(known.iter().map(|model| model.version.0).max().unwrap_or(0) + 1);
-        let batch = models_to_batch(std::slice::from_ref(&record))?;
+        if let Some(card) = &mut card {
+            card.version = Some(record.version);
+        }
+        let batch = model_to_batch(&record, card.as_deref())?;
         let adds = files::write(
             &TABLE,
             &state,
@@ -181,6 +190,17 @@ pub async fn get(
 ) -> Result<Option<ModelRecord>, LakeError> {
     let filter = of_strategy(strategy).and(ident("version").eq(lit(i64::from(version.0))));
     Ok(find(lake, Some(filter)).await?.pop())
+}
+
+/// The card of a model; `None` when there is no such version, or it was registered before there were cards.
+pub async fn card(lake: &Lake, strategy: &StrategyName, version: ModelVersion) -> Result<Option<ModelCard>, LakeError> {
+    let filter = of_strategy(strategy).and(ident("version").eq(lit(i64::from(version.0))));
+    let state = lake.newest(&TABLE).await?;
+    let mut cards = Vec::new();
+    for batch in scan::rows(&TABLE, &state, Some(filter)).await? {
+        cards.extend(cards_from_batch(&batch)?);
+    }
+    Ok(cards.into_iter().flatten().next())
 }
 
 /// Where one model stands, and in which file.

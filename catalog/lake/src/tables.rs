@@ -103,10 +103,12 @@ impl TableName {
     pub(crate) fn added_later(&self) -> &'static [&'static str] {
         match self {
             Self::Decisions => &["candidates", "ranking", "position_propensities"],
-            Self::Outcomes | Self::TrainingRows => &["candidate"],
+            Self::Outcomes => &["candidate"],
+            Self::TrainingRows => &["candidate", "unit"],
             Self::TrainingSets => &["n_late_outcomes", "n_missed_outcomes"],
+            Self::Models => &["prediction_interval", "card", "card_markdown"],
             Self::Blueprints => &["reason"],
-            Self::Models | Self::Trials | Self::JobRuns | Self::Evaluations | Self::Features(_) => &[],
+            Self::Trials | Self::JobRuns | Self::Evaluations | Self::Features(_) => &[],
         }
     }
 
@@ -344,6 +346,9 @@ static MODELS: LazyLock<SchemaRef> = LazyLock::new(|| {
         map("table_versions", DataType::Int64),
         text("parameters"),
         count("seed"),
+        optional(text("prediction_interval")),
+        optional(text("card")),
+        optional(text("card_markdown")),
     ])
 });
 
@@ -396,6 +401,7 @@ static TRAINING_ROWS: LazyLock<SchemaRef> = LazyLock::new(|| {
         map("numeric", DataType::Float64),
         map("categorical", DataType::Utf8),
         optional(text("candidate")),
+        optional(text("unit")),
     ])
 });
 

@@ -20,6 +20,8 @@ fn model(name: &str, artifact: &[u8]) -> NewModel {
         action_is_feature: false,
         encoding: Encoding::default(),
         calibration: Calibration::Identity,
+        prediction_interval: None,
+        card: None,
         artifact: artifact.to_vec(),
         metrics: ModelMetrics {
             metric: "rmse".to_owned(),

@@ -32,6 +32,8 @@ fn model(name: &str, artifact: Vec<u8>) -> NewModel {
             slope: 1.25,
             intercept: -0.0,
         },
+        prediction_interval: None,
+        card: None,
         metrics: ModelMetrics {
             metric: "auc".to_owned(),
             value: 0.75,

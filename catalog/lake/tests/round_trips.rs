@@ -229,6 +229,7 @@ prop_compose! {
                 name: "action".to_owned(), feature_type: FeatureType::Boolean, vocabulary,
             }] },
             calibration: platt.map_or(Calibration::Identity, |(slope, intercept)| Calibration::Platt { slope, intercept }),
+            prediction_interval: None,
             artifact,
             metrics: ModelMetrics {
                 metric: texts.1,
@@ -311,6 +312,7 @@ prop_compose! {
 prop_compose! {
     fn any_training_row()(
         ids in (any_token(), any_token()),
+        unit in proptest::option::of(any_token()),
         event_time in any_instant(),
         split in proptest::sample::select(vec![Split::Train, Split::Gap, Split::Validation]),
         action in proptest::option::of(any_text()),
@@ -323,6 +325,7 @@ prop_compose! {
         TrainingRow {
             training_set_id: TrainingSetId::new(ids.0).unwrap(),
             decision_id: DecisionId::new(ids.1).unwrap(),
+            unit: unit.map(|id| UnitId::new(id).unwrap()),
             event_time,
             split,
             action,

@@ -27,7 +27,7 @@ pub use feature::{
     RawMissing, RawValue,
 };
 pub use reward::RawReward;
-pub use training::{RawRowWeights, RawTraining};
+pub use training::{RawBaseline, RawRowWeights, RawTraining};
 
 /// A blueprint: one product decision, declared.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

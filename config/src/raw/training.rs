@@ -1,9 +1,10 @@
 //! What a blueprint may say about training.
 
+use lakeloop_domain::Baseline;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// How the rows of a training set count.
+/// How the rows of a training set count, what training lets pass that it would stop at otherwise, and what a model must beat.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTraining {
@@ -14,6 +15,15 @@ pub struct RawTraining {
     /// leaves more of the unevenness.
     #[schemars(range(min = 1))]
     pub clip: Option<f64>,
+    /// Features that are known in time although they look like a leak: each predicts the label almost alone, or is filled
+    /// only where there is an outcome.
+    pub allow_leak: Option<Vec<String>>,
+    /// True: rows may repeat, with their labels, before and after the split; training stops otherwise.
+    pub allow_duplicates: Option<bool>,
+    /// True: labels may be distributed very differently before and after the split; training stops otherwise.
+    pub allow_label_shift: Option<bool>,
+    /// What a model must beat by more than noise to be registered; `constant` and `last_value` unless said otherwise.
+    pub must_beat: Option<Vec<RawBaseline>>,
 }
 
 /// How much a row counts.
@@ -22,4 +32,29 @@ pub struct RawTraining {
 pub enum RawRowWeights {
     /// 1 / propensity.
     InversePropensity,
+}
+
+/// A prediction that needs no model, or hardly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawBaseline {
+    /// One prediction for all.
+    Constant,
+    /// What the unit's last known label says.
+    LastValue,
+    /// One split of one column.
+    Stump,
+    /// A linear model of all columns.
+    Linear,
+}
+
+impl From<RawBaseline> for Baseline {
+    fn from(raw: RawBaseline) -> Self {
+        match raw {
+            RawBaseline::Constant => Self::Constant,
+            RawBaseline::LastValue => Self::LastValue,
+            RawBaseline::Stump => Self::Stump,
+            RawBaseline::Linear => Self::Linear,
+        }
+    }
 }

@@ -206,3 +206,32 @@ fn rankings_and_candidates_go_together() {
          its own, so rename one",
     );
 }
+
+#[test]
+fn what_training_lets_pass() {
+    check(
+        "[policy]",
+        "[training]\nallow_leak = [\"humd\"]\n[policy]",
+        "b.toml:18:14: training.allow_leak: \"humd\" is no feature of this blueprint; did you mean \"humid\"?",
+    );
+    check(
+        "[policy]",
+        "[training]\nmust_beat = [\"stump\"]\n[policy]",
+        "b.toml:18:13: training.must_beat: a model that does not beat a constant knows nothing; write \"constant\" among them",
+    );
+    check(
+        "[policy]",
+        "[training]\nmust_beat = [\"constnt\"]\n[policy]",
+        "b.toml:18:14: training.must_beat[0]: \"constnt\" is unknown; did you mean \"constant\"?",
+    );
+    check(
+        "[policy]",
+        "[training]\nallow_leaks = []\n[policy]",
+        "b.toml:18:1: training.allow_leaks: unknown key; did you mean allow_leak?",
+    );
+    let text = MENU.replace(
+        "[policy]",
+        "[training]\nallow_leak = [\"temp\", \"age\"]\nmust_beat = [\"linear\", \"constant\"]\n[policy]",
+    );
+    assert_eq!(messages(&text), "");
+}

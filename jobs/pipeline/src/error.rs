@@ -61,6 +61,9 @@ pub enum PipelineError {
     /// The rows of a training set could not be put together.
     #[error("could not put the training rows together: {0}")]
     TrainingRows(#[source] ArrowError),
+    /// The decisions without an outcome could not be counted.
+    #[error("could not count how often features are filled: {0}")]
+    Fill(#[source] DataFusionError),
     /// Older training sets could not be listed.
     #[error("could not list older training sets: {0}")]
     OldRows(#[source] DataFusionError),
@@ -91,6 +94,12 @@ pub enum PipelineError {
     /// libxgboost failed.
     #[error(transparent)]
     Xgb(#[from] XgbError),
+    /// A guard stopped the run.
+    #[error("nothing was fitted: {}", sentences.join("; and "))]
+    Guards {
+        /// Why, each with the column, its numbers and what to do.
+        sentences: Vec<String>,
+    },
     /// No trial gave a model that may be used.
     #[error(transparent)]
     Search(#[from] SearchError),

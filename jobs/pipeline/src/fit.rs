@@ -1,22 +1,33 @@
-//! From a training set to a model that may be registered: encode, search, check, calibrate, compare.
+//! From a training set to a model that may be registered: guard, encode, search, check, calibrate, compare, describe.
 //!
 //! One blocking piece of work without any input or output but its progress, so that it can run on a thread of its own
 //! and be tested without a lake.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use lakeloop_decide::encode::Encoder;
 use lakeloop_decide::{Bundle, Model};
-use lakeloop_domain::{AppliedBlueprint, Calibration, Encoding, LearningTarget, ModelRecord, ModelVersion};
+use lakeloop_domain::{
+    AppliedBlueprint, Baseline, Calibration, Encoding, LearningTarget, ModelCard, ModelRecord, ModelVersion,
+    PredictionInterval,
+};
 use lakeloop_stats::Example;
 use lakeloop_stats::metrics::auc;
 
-use crate::calibrate::calibration;
+use crate::calibrate::{Raw, calibration};
+use crate::card::{Evidence, card};
 use crate::context::Clock;
 use crate::error::PipelineError;
+use crate::guards::enough::MIN_VALIDATION_DECISIONS;
+use crate::guards::guard;
+use crate::interval::intervals;
+use crate::ladder::{Rung, ladder};
 use crate::latency::{Latency, measure};
-use crate::loss::{Gain, constant_scores, losses, metric};
+use crate::loss::{Gain, losses, metric};
 use crate::matrix::{encode, learn_encoding};
+use crate::out_of_fold::out_of_fold;
 use crate::parameters::Parameters;
 use crate::parity::{self, Reference};
 use crate::promote::Facts;
@@ -75,6 +86,12 @@ pub(crate) struct Winner {
     pub parity_max_abs: f64,
     /// What the judgement rests on.
     pub facts: Facts,
+    /// Where labels lie around its predictions.
+    pub interval: Option<PredictionInterval>,
+    /// What the guards told.
+    pub notes: Vec<String>,
+    /// Everything that is said about it.
+    pub card: ModelCard,
 }
 
 /// Searches for a model, and checks and compares the winner. `after_each` as in [`search`].
@@ -109,9 +126,15 @@ pub(crate) fn fit(
         max_threads: work.max_threads,
         clock: work.clock,
     };
+    let findings = guard(blueprint, data, &problem);
+    if !findings.stops.is_empty() {
+        return Err(PipelineError::Guards {
+            sentences: findings.stops,
+        });
+    }
     let search = search(&problem, after_each)?;
     let winner = match &search.winner {
-        Ok(winner_idx) => winner_of(work, &layout, &problem, &search, *winner_idx)?,
+        Ok(winner_idx) => winner_of(work, &layout, &problem, (&search, *winner_idx), findings.notes)?,
         Err(_) => None,
     };
     Ok(Fitted { search, winner })
@@ -121,8 +144,8 @@ fn winner_of(
     work: &Work<'_>,
     layout: &FeatureLayout,
     problem: &Problem<'_>,
-    search: &Search,
-    winner_idx: usize,
+    (search, winner_idx): (&Search, usize),
+    notes: Vec<String>,
 ) -> Result<Option<Winner>, PipelineError> {
     let trial = &search.trials[winner_idx];
     let Ok(fitted) = &trial.fitted else { return Ok(None) };
@@ -137,35 +160,93 @@ fn winner_of(
 
     let LabelledMatrix { labels, weights, .. } = problem.validation;
     let raw = score(raw_model, layout, &data.rows, data.validation())?;
-    let calibration = calibration(&work.applied.blueprint, &raw, labels, weights);
-    let bundle = provisional(work.applied, problem.encoding, &calibration, artifact)?;
-    let latency = measure(loaded(&bundle)?, problem.samples)?;
-
-    let constant = constant_scores(target, problem.train.labels, problem.train.weights, labels.len());
-    let constant_losses = losses(target, &constant, labels);
-    let raw_losses = losses(target, &raw, labels);
-    let served_losses = losses(
-        target,
-        &score(loaded(&bundle)?, layout, &data.rows, data.validation())?,
-        labels,
-    );
-    let decisions = &data.rows.decisions()[data.validation()];
-    let facts = Facts {
-        over_constant: Gain::over(&constant_losses, &raw_losses, decisions, weights),
-        over_live: over_live(work, layout, target, &served_losses),
+    let started = Instant::now();
+    let folds = out_of_fold(problem, &data.folds(), &trial.parameters, fitted.fit.n_rounds)?;
+    let folded = Raw {
+        probabilities: &folds.predictions,
+        labels: &folds.labels,
+        weights: folds.weights.as_deref(),
     };
+    let validated = Raw {
+        probabilities: &raw,
+        labels,
+        weights,
+    };
+    let calibration = calibration(&work.applied.blueprint, folded, folds.last_fold_from, validated);
+    let intervals = intervals(target, &folds, (&raw, labels));
+    let clusters = clusters(work);
+    let raw_losses = losses(target, &raw, labels);
+    let rungs: Vec<(Rung, Option<Gain>)> = ladder(data, problem, work.applied.blueprint.ranks())?
+        .into_iter()
+        .map(|rung| {
+            let gain = Gain::over(&losses(target, &rung.scores, labels), &raw_losses, clusters, weights);
+            (rung, gain)
+        })
+        .collect();
+    let validation_seconds = started.elapsed().as_secs_f64();
+
+    let bundle = provisional(work.applied, problem.encoding, &calibration.map, artifact)?;
+    let latency = measure(loaded(&bundle)?, problem.samples)?;
+    let served = score(loaded(&bundle)?, layout, &data.rows, data.validation())?;
+    let card = card(&Evidence {
+        work,
+        problem,
+        predictor: &reference.predictor,
+        raw: &raw,
+        served: &served,
+        clusters,
+        folds: &folds,
+        calibration: &calibration,
+        intervals,
+        rungs: &rungs,
+        notes: &notes,
+        trials: &search.trials,
+        artifact_bytes: artifact.len(),
+        n_rounds: fitted.fit.n_rounds,
+        latency,
+        validation_seconds,
+    })?;
+    let facts = Facts {
+        over_constant: gain_over(&rungs, Baseline::Constant),
+        over_baselines: Baseline::LADDER[1..]
+            .iter()
+            .filter_map(|baseline| Some((*baseline, gain_over(&rungs, *baseline)?)))
+            .collect(),
+        over_live: over_live(work, layout, target, &losses(target, &served, labels)),
+    };
+    let constant = rungs.iter().find(|(rung, _)| rung.baseline == Baseline::Constant);
     Ok(Some(Winner {
         artifact: artifact.clone(),
         encoding: problem.encoding.clone(),
-        calibration,
+        calibration: calibration.map,
         parameters: trial.parameters.clone(),
         value: fitted.value,
-        baseline: metric(target, &constant_losses, weights),
+        baseline: constant.and_then(|(rung, _)| metric(target, &losses(target, &rung.scores, labels), weights)),
         auc: area_under_curve(target, &raw, labels, weights),
         latency,
         parity_max_abs,
         facts,
+        interval: intervals.map(|intervals| intervals.served),
+        notes,
+        card,
     }))
+}
+
+fn gain_over(rungs: &[(Rung, Option<Gain>)], baseline: Baseline) -> Option<Gain> {
+    rungs.iter().find(|(rung, _)| rung.baseline == baseline)?.1
+}
+
+/// What the validation rows are independent by: their units, because rows of one unit go up and down together; or their
+/// decisions, where so few units are there that nothing could be said by them.
+fn clusters<'a>(work: &Work<'a>) -> &'a [usize] {
+    let rows = &work.data.rows;
+    let units = &rows.units()[work.data.validation()];
+    let n_units = units.iter().collect::<HashSet<_>>().len();
+    if n_units >= MIN_VALIDATION_DECISIONS {
+        units
+    } else {
+        &rows.decisions()[work.data.validation()]
+    }
 }
 
 fn loaded(bundle: &Bundle) -> Result<&Model, PipelineError> {
@@ -184,12 +265,11 @@ fn over_live(
     match live_scores(work, live, layout) {
         Ok(scores) => {
             let validation = work.data.validation();
-            let decisions = &work.data.rows.decisions()[validation.clone()];
             let live_losses = losses(target, &scores, &work.data.labels[validation.clone()]);
             let weights = work.data.weights_of(validation);
             Some((
                 live.version,
-                Gain::over(&live_losses, served_losses, decisions, weights)?,
+                Gain::over(&live_losses, served_losses, clusters(work), weights)?,
             ))
         }
         Err(error) => {
@@ -264,7 +344,12 @@ mod tests {
     /// Each model that goes live here is a false positive.
     #[test]
     fn of_searches_on_labels_without_signal_hardly_any_puts_a_model_live() {
-        let went_live = (0..40).filter(|seed| matches!(judge(&null_gain(600, 3, *seed)), Verdict::GoLive { .. }));
+        let went_live = (0..40).filter(|seed| {
+            matches!(
+                judge(&null_gain(600, 3, *seed), &Baseline::DEFAULT),
+                Verdict::GoLive { .. }
+            )
+        });
         let n_live = went_live.count();
         assert!(n_live <= 2, "{n_live} of 40 went live");
     }

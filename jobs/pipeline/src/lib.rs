@@ -6,9 +6,9 @@
 //! snapshots, and through the same encoder and model that serve.
 //!
 //! ```text
-//!   decisions, outcomes ─► training_set ─► fit ─► publish ─► promote ─► models
+//!   decisions, outcomes ─► training_set ─► fit ─► promote ─► publish ─► models
 //!                                          │
-//!                              search ─► xgb (libxgboost), latency, parity, calibrate
+//!             guards ─► search ─► xgb (libxgboost), latency, parity ─► out_of_fold, calibrate, ladder ─► card
 //! ```
 
 mod runner;
@@ -49,6 +49,16 @@ mod parity;
 
 mod calibrate;
 
+mod out_of_fold;
+
+mod interval;
+
+mod ladder;
+
+mod guards;
+
+mod card;
+
 mod publish;
 
 mod promote;
@@ -68,6 +78,10 @@ mod error;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod simulated;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod held_out;
 
 pub use context::{Clock, JobContext};
 pub use due::{DueError, due_times, next_due};

@@ -12,6 +12,7 @@
 //! models on the same rows.
 
 use lakeloop_domain::LearningTarget;
+use lakeloop_stats::clustered::clustered_mean;
 
 /// Probabilities are kept 2⁻⁵² from 0, so that one certain error costs much (36) but not everything.
 const LEAST_PROBABILITY: f64 = f64::EPSILON;
@@ -97,46 +98,29 @@ pub(crate) fn constant_scores(
 pub struct Gain {
     /// The mean of (the other's loss − this one's loss) over rows; above 0: this one is better.
     pub mean: f64,
-    /// The standard error of that mean, which takes decisions for independent of each other, but not the candidates of one.
+    /// The standard error of that mean, which takes clusters for independent of each other, but not the rows of one.
     pub standard_error: f64,
     /// Rows compared.
     pub n_rows: usize,
-    /// Decisions that they stem from.
-    pub n_decisions: usize,
+    /// Clusters that they stem from: units, or decisions.
+    pub n_clusters: usize,
 }
 
 impl Gain {
-    /// Compares losses row by row; `None` with fewer than two decisions, where the noise is unknown, and for losses that are
-    /// not finite. `decisions` says for each row which decision it stems from; rows of one decision follow each other.
+    /// Compares losses row by row; `None` with fewer than two clusters, where the noise is unknown, and for losses that are
+    /// not finite. `clusters` says for each row which one it belongs to.
     ///
-    /// The candidates of one ranking share their user and their moment, so their gains go up and down together. The
-    /// standard error is therefore the cluster-robust one of a mean (Liang and Zeger 1986, with the factor C / (C − 1) for
-    /// C clusters): with residuals summed over each decision, √(C / (C − 1) · Σ (Σ residuals)²) / n. With one row a
-    /// decision it is that of independent rows.
-    ///
-    /// With weights the mean is Σ w · gain / Σ w, and its standard error that of a ratio, linearised: each residual times its
-    /// weight, and Σ w in the place of n.
-    pub fn over(other: &[f64], this: &[f64], decisions: &[usize], weights: Option<&[f64]>) -> Option<Self> {
+    /// The candidates of one ranking share their user and their moment, and the rows of one unit much else, so their
+    /// gains go up and down together: the standard error is cluster-robust, see [`lakeloop_stats::clustered`]. With weights
+    /// the mean is Σ w · gain / Σ w.
+    pub fn over(other: &[f64], this: &[f64], clusters: &[usize], weights: Option<&[f64]>) -> Option<Self> {
         let gains: Vec<f64> = other.iter().zip(this).map(|(other, this)| other - this).collect();
-        let n_rows = gains.len();
-        let weight = |row_idx: usize| weights.map_or(1.0, |weights| weights[row_idx]);
-        let mean = weighted_mean(&gains, weights);
-        let total_weight: f64 = (0..n_rows).map(weight).sum();
-        let (mut n_decisions, mut squares, mut from) = (0_usize, 0.0, 0);
-        for rows in decisions.get(..n_rows)?.chunk_by(|a, b| a == b) {
-            let until = from + rows.len();
-            let residual: f64 = (from..until).map(|idx| weight(idx) * (gains[idx] - mean)).sum();
-            squares += residual * residual;
-            n_decisions += 1;
-            from = until;
-        }
-        let correction = n_decisions as f64 / (n_decisions as f64 - 1.0);
-        let standard_error = (correction * squares).sqrt() / total_weight;
-        (n_decisions >= 2 && standard_error.is_finite()).then_some(Self {
-            mean,
-            standard_error,
-            n_rows,
-            n_decisions,
+        let found = clustered_mean(&gains, clusters.get(..gains.len())?, weights)?;
+        Some(Self {
+            mean: found.mean,
+            standard_error: found.standard_error,
+            n_rows: gains.len(),
+            n_clusters: found.n_clusters,
         })
     }
 }
@@ -197,7 +181,7 @@ mod tests {
         let gain = Gain::over(&[2.0, 2.0, 1.0, 1.0], &[1.0, 1.0, 2.0, 2.0], &[7, 7, 8, 8], None).unwrap();
         close(gain.mean, 0.0);
         close(gain.standard_error, (2.0f64 * 8.0).sqrt() / 4.0);
-        assert_eq!((gain.n_rows, gain.n_decisions), (4, 2));
+        assert_eq!((gain.n_rows, gain.n_clusters), (4, 2));
         let apart = Gain::over(&[2.0, 2.0, 1.0, 1.0], &[1.0, 1.0, 2.0, 2.0], &[0, 1, 2, 3], None).unwrap();
         assert!(apart.standard_error < gain.standard_error);
         assert_eq!(
@@ -229,6 +213,6 @@ mod tests {
         let repeated = Gain::over(&[1.0, 4.0, 4.0, 0.5], &[0.0; 4], &[0, 1, 1, 2], None).unwrap();
         close(weighted.mean, repeated.mean);
         close(weighted.standard_error, repeated.standard_error);
-        assert_eq!((weighted.n_rows, weighted.n_decisions), (3, 3));
+        assert_eq!((weighted.n_rows, weighted.n_clusters), (3, 3));
     }
 }

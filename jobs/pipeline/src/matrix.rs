@@ -14,7 +14,7 @@ use crate::rows::{FeatureLayout, TrainingRows};
 
 /// A category column knows this many texts, the most frequent ones; the others are encoded as missing. More would
 /// make every tree's sets of categories, and so the model, larger for texts that were hardly seen.
-const MAX_VOCABULARY: usize = 256;
+pub(crate) const MAX_VOCABULARY: usize = 256;
 
 /// Encoded rows, `[n_rows, n_columns]`, row-major; NaN where missing.
 pub(crate) struct Matrix {
@@ -31,6 +31,16 @@ impl Matrix {
     /// All values, row after row.
     pub fn values(&self) -> &[f32] {
         &self.values
+    }
+
+    /// Some of the rows, in the order asked for.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let n_columns = self.values.len() / self.n_rows.max(1);
+        let row = |row_idx: &usize| &self.values[row_idx * n_columns..(row_idx + 1) * n_columns];
+        Self {
+            values: rows.iter().flat_map(row).copied().collect(),
+            n_rows: rows.len(),
+        }
     }
 
     /// The number of rows.

@@ -57,16 +57,17 @@ pub(crate) async fn register(
     ctx: &JobContext,
     applied: &AppliedBlueprint,
     data: &TrainingData,
-    winner: &Winner,
+    winner: Winner,
 ) -> Result<ModelRecord, PipelineError> {
     let blueprint = &applied.blueprint;
     let target = blueprint.learning_target();
     let model = NewModel {
         strategy: blueprint.name.clone(),
         action_is_feature: blueprint.action_is_feature(),
-        encoding: winner.encoding.clone(),
-        calibration: winner.calibration.clone(),
-        artifact: winner.artifact.clone(),
+        encoding: winner.encoding,
+        calibration: winner.calibration,
+        prediction_interval: winner.interval,
+        card: Some(Box::new(winner.card)),
         metrics: ModelMetrics {
             metric: metric_name(&target).to_owned(),
             value: winner.value,
@@ -86,6 +87,7 @@ pub(crate) async fn register(
             seed: ctx.seed,
         },
         target,
+        artifact: winner.artifact,
     };
     Ok(registry::register(&ctx.lake, model, ctx.now()).await?)
 }

@@ -18,8 +18,11 @@ use lakeloop_sql::training_rows_schema;
 /// other.
 pub(crate) struct TrainingRows {
     batch: RecordBatch,
+    ids: StringArray,
     /// For each row the number of decisions before its own.
     decisions: Vec<usize>,
+    /// For each row a number that stands for its unit.
+    units: Vec<usize>,
     event_times: TimestampMicrosecondArray,
     actions: StringArray,
     propensities: Float64Array,
@@ -72,14 +75,17 @@ impl TrainingRows {
             let absent = || ArrowError::SchemaError(format!("the training query has no column `{name}`"));
             batch.column_by_name(name).ok_or_else(absent)
         };
-        let ids = column("decision_id")?.as_string::<i32>();
+        let ids = column("decision_id")?.as_string::<i32>().clone();
         let mut decisions = Vec::with_capacity(ids.len());
         for row_idx in 0..ids.len() {
             let is_new = row_idx > 0 && ids.value(row_idx) != ids.value(row_idx - 1);
             decisions.push(decisions.last().copied().unwrap_or(0) + usize::from(is_new));
         }
+        let units = numbered(column("unit")?.as_string::<i32>());
         Ok(Self {
+            ids,
             decisions,
+            units,
             event_times: column("event_time")?.as_primitive::<TimestampMicrosecondType>().clone(),
             actions: column("action")?.as_string::<i32>().clone(),
             propensities: column("propensity")?.as_primitive::<Float64Type>().clone(),
@@ -105,9 +111,26 @@ impl TrainingRows {
         self.decisions.last().map_or(0, |last| last + 1)
     }
 
+    /// The id of each row's decision.
+    pub fn decision_ids(&self) -> &StringArray {
+        &self.ids
+    }
+
     /// For each row which decision it stems from, as a number that only grows.
     pub fn decisions(&self) -> &[usize] {
         &self.decisions
+    }
+
+    /// For each row whose decision it stems from: rows of one unit have the same number, and no others have it.
+    pub fn units(&self) -> &[usize] {
+        &self.units
+    }
+
+    /// The same rows, with units of another making.
+    #[cfg(test)]
+    pub fn with_units(mut self, unit: impl Fn(usize) -> usize) -> Self {
+        self.units = (0..self.len()).map(unit).collect();
+        self
     }
 
     /// When each decision was made, in ascending order.
@@ -154,6 +177,23 @@ impl TrainingRows {
             }
         }
     }
+}
+
+/// Numbers texts in the order in which they first appear; what is null is like nothing else.
+fn numbered(texts: &StringArray) -> Vec<usize> {
+    let mut numbers: HashMap<&str, usize> = HashMap::new();
+    let mut n_numbers = 0;
+    let mut next = || {
+        n_numbers += 1;
+        n_numbers - 1
+    };
+    texts
+        .iter()
+        .map(|text| match text {
+            Some(text) => *numbers.entry(text).or_insert_with(&mut next),
+            None => next(),
+        })
+        .collect()
 }
 
 /// The positions of one row's entries in a map's flat keys and values.

@@ -1,7 +1,9 @@
 //! Training rows of simulated strategies, for the tests of this crate.
 
 use lakeloop_config::parse_blueprint;
-use lakeloop_domain::{AppliedBlueprint, DecisionId, FeatureType, FeatureValue, Features, NamedValue, TrainingSetId};
+use lakeloop_domain::{
+    AppliedBlueprint, DecisionId, FeatureType, FeatureValue, Features, NamedValue, TrainingSetId, UnitId,
+};
 use lakeloop_lake::rows::{Split, TrainingRow, training_rows_to_batch};
 use lakeloop_sql::training_rows_schema;
 use rand::{RngExt, SeedableRng};
@@ -116,6 +118,7 @@ pub(crate) fn training_rows(
             TrainingRow {
                 training_set_id: TrainingSetId::new("set").unwrap(),
                 decision_id: DecisionId::new(format!("d{idx:06}")).unwrap(),
+                unit: Some(UnitId::new(format!("u{idx}")).unwrap()),
                 event_time: idx as i64,
                 split: Split::Train,
                 action: row.action,
@@ -145,6 +148,8 @@ pub(crate) fn training_data(applied: &AppliedBlueprint, rows: TrainingRows) -> T
         split,
         labels: (0..rows.len()).map(|idx| rows.label(idx).unwrap()).collect(),
         missed: Vec::new(),
+        fill: None,
+        window_us: applied.blueprint.label_window_us(),
         table_versions: Vec::new(),
         rows,
     }

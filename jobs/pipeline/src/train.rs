@@ -1,9 +1,10 @@
 //! The train job, from logged decisions to a verdict on a new model.
 //!
 //! ```text
-//!  training set ──► fit (search, parity, calibration, comparison) ──► trials ──► register ──► judge ──► live?
-//!       │                                                      │
-//!       └ too little: skipped, and says what is missing        └ no winner: failed, and says why
+//!  training set ──► fit (guards, search, parity, calibration, ladder) ──► trials ──► judge ──► register ──► live?
+//!       │               │                                                    │
+//!       │               └ a guard stops it, or no winner: failed, says why   └ no better than the ladder: not registered
+//!       └ too little: skipped, and says what is missing
 //! ```
 //!
 //! Every step leaves the tables consistent. A process that dies leaves at most a training set, trials, or a candidate
@@ -79,12 +80,25 @@ pub(crate) async fn train(
         return Err(PipelineError::Stopped);
     }
     still_ours(ctx, run).await?;
-    let model = register(ctx, &applied, &data, &winner).await?;
-    let verdict = judge(&winner.facts);
+    let verdict = judge(&winner.facts, applied.blueprint.training.must_beat());
+    let quality = in_words(&applied, &data, &winner);
+    if let Verdict::Refuse { reason } = &verdict {
+        return Ok(Done {
+            state: RunState::Succeeded,
+            detail: format!("no model was registered: {reason}; {quality}"),
+            training_set_id: Some(data.id.clone()),
+            model: None,
+        });
+    }
+    let model = register(ctx, &applied, &data, winner).await?;
     carry_out(&ctx.lake, &model, &verdict, ctx.now()).await?;
+    let (stands, reason) = match &verdict {
+        Verdict::GoLive { reason } => ("is live", reason),
+        Verdict::Stay { reason } | Verdict::Refuse { reason } => ("stays a candidate", reason),
+    };
     Ok(Done {
         state: RunState::Succeeded,
-        detail: in_words(&applied, &data, &winner, &model, &verdict),
+        detail: format!("model {} {stands}: {reason}; {quality}", model.version),
         training_set_id: Some(data.id.clone()),
         model: Some(model.version),
     })
@@ -155,26 +169,16 @@ async fn still_ours(ctx: &JobContext, run: &JobRun) -> Result<(), PipelineError>
     }
 }
 
-/// What came of a training, in one sentence.
-fn in_words(
-    applied: &AppliedBlueprint,
-    data: &TrainingData,
-    winner: &Winner,
-    model: &ModelRecord,
-    verdict: &Verdict,
-) -> String {
-    let (stands, reason) = match verdict {
-        Verdict::GoLive { reason } => ("is live", reason),
-        Verdict::Stay { reason } => ("stays a candidate", reason),
-    };
+/// How good the best model is, on what, and what the guards told.
+fn in_words(applied: &AppliedBlueprint, data: &TrainingData, winner: &Winner) -> String {
     let metric = metric_name(&applied.blueprint.learning_target());
     let baseline = winner
         .baseline
         .map_or_else(String::new, |baseline| format!(" against {baseline:.4} of a constant"));
     let auc = winner.auc.map_or_else(String::new, |auc| format!(", AUC {auc:.4}"));
+    let notes: String = winner.notes.iter().map(|note| format!("; note: {note}")).collect();
     format!(
-        "model {} {stands}: {reason}; {metric} {:.4}{baseline}{auc}; fitted on {} rows, validated on {} later ones, {}{}",
-        model.version,
+        "{metric} {:.4}{baseline}{auc}; fitted on {} rows, validated on {} later ones, {}{}{notes}",
         winner.value,
         data.train().len(),
         data.validation().len(),

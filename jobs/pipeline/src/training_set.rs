@@ -20,9 +20,16 @@ use lakeloop_sql::{MissedOutcomes, Pins, missed_outcomes, session, training_rows
 
 use crate::context::JobContext;
 use crate::error::PipelineError;
+use crate::folds::{Fold, folds};
+use crate::guards::enough;
+use crate::guards::fill::{self, Fill};
 use crate::rows::TrainingRows;
 use crate::split::{Gap, TimeSplit, split};
 use crate::weights::row_weights;
+
+/// Folds inside the rows fitted on: enough to see whether what holds in one stretch of time holds in another, and no more than
+/// one and a half fits on all rows.
+const N_FOLDS: usize = 3;
 
 /// A training set that can be fitted on.
 pub(crate) struct TrainingData {
@@ -38,6 +45,10 @@ pub(crate) struct TrainingData {
     pub weights: Option<Vec<f64>>,
     /// What came too late for it, for each outcome of the label.
     pub missed: Vec<MissedOutcomes>,
+    /// How often features are filled with and without an outcome; `None` where every decision has a label.
+    pub fill: Option<Fill>,
+    /// How long after a decision its outcomes count.
+    pub window_us: i64,
     /// The tables that it was read from, with their versions.
     pub table_versions: Vec<(String, i64)>,
 }
@@ -51,6 +62,17 @@ impl TrainingData {
     /// The positions of the rows between the two: written down, used for neither.
     pub fn gap(&self) -> Range<usize> {
         self.split.n_train..self.split.validation_from
+    }
+
+    /// Folds inside the rows fitted on; they touch no row validated on.
+    pub fn folds(&self) -> Vec<Fold> {
+        let n_train = self.split.n_train;
+        folds(
+            &self.rows.event_times()[..n_train],
+            &self.rows.units()[..n_train],
+            self.window_us,
+            N_FOLDS,
+        )
     }
 
     /// The rows validated on.
@@ -102,10 +124,12 @@ pub(crate) async fn build(
     let data = TrainingData {
         id,
         weights: row_weights(blueprint, &rows, split.n_train),
+        fill: fill::count(&session, blueprint, &rows, (window_start, latest_closed)).await?,
         rows,
         split,
         labels,
         missed,
+        window_us: blueprint.label_window_us(),
         table_versions: versions_read(blueprint, &pins),
     };
     write(ctx, applied, &data, as_of, window_start).await?;
@@ -123,7 +147,10 @@ fn usable(blueprint: &Blueprint, rows: &TrainingRows) -> Result<Option<(TimeSpli
     }
     let labels = labels(blueprint, rows)?;
     let split = split(rows.event_times(), blueprint.label_window_us());
-    let usable = split.filter(|split| labels[..split.n_train].windows(2).any(|pair| pair[0] != pair[1]));
+    let usable = split.filter(|split| {
+        let differ = labels[..split.n_train].windows(2).any(|pair| pair[0] != pair[1]);
+        differ && enough::what_is_missing(&blueprint.learning_target(), split, &labels, rows.decisions()).is_none()
+    });
     Ok(usable.map(|split| (split, labels)))
 }
 
@@ -141,7 +168,11 @@ fn what_is_missing(blueprint: &Blueprint, rows: &TrainingRows) -> Result<String,
             "all {n_decisions} labelled decisions were made at one time, so none can be set aside to validate on"
         ));
     };
-    let label = labels(blueprint, rows)?.first().copied().unwrap_or_default();
+    let labels = labels(blueprint, rows)?;
+    if let Some(missing) = enough::what_is_missing(&blueprint.learning_target(), &split, &labels, rows.decisions()) {
+        return Ok(missing);
+    }
+    let label = labels.first().copied().unwrap_or_default();
     let word = match blueprint.learning_target() {
         LearningTarget::MultiClass { classes } => format!("`{}`", classes[label as usize]),
         LearningTarget::Binary => (if label == 0.0 { "`no`" } else { "`yes`" }).to_owned(),

@@ -171,6 +171,26 @@ impl Trainer {
         })
     }
 
+    /// Fits a number of rounds without early stopping, with some settings changed, and predicts the validation rows after
+    /// the link: `[n_rows, n_outputs]`.
+    pub fn predictions_after(
+        &self,
+        parameters: &Parameters,
+        changed: &[(&'static str, &str)],
+        n_rounds: u32,
+    ) -> Result<Vec<f32>, XgbError> {
+        let (_, mut booster) = self.booster(parameters)?;
+        for (name, value) in changed {
+            booster.set_param(name, value).map_err(call("take a parameter"))?;
+        }
+        for round in 0..n_rounds {
+            booster
+                .update(&self.train, round as i32)
+                .map_err(call("fit a round of boosting"))?;
+        }
+        booster.predict(&self.validation).map_err(call("predict"))
+    }
+
     /// An empty model with every parameter set, and the metric it is watched by.
     fn booster(&self, parameters: &Parameters) -> Result<(&'static str, Booster), XgbError> {
         let defaults = BoosterParameters::default();
@@ -250,6 +270,62 @@ impl Predictor {
             .predict(&dense(rows, &self.columns)?)
             .map_err(call("predict"))
     }
+}
+
+impl Predictor {
+    /// For each column its share of the gain of all splits; all 0 for a model without splits.
+    pub fn gains(&self) -> Result<Vec<f64>, XgbError> {
+        let mut gains = vec![0.0; self.columns.len()];
+        for tree in self
+            .booster
+            .dump_model_vec(true)
+            .map_err(call("write the model as text"))?
+        {
+            for (column, gain) in tree.lines().filter_map(split_of) {
+                let by_name = self.columns.iter().position(|known| known.name == column);
+                let by_position = || column.strip_prefix('f').and_then(|digits| digits.parse().ok());
+                if let Some(sum) = by_name.or_else(by_position).and_then(|idx: usize| gains.get_mut(idx)) {
+                    *sum += gain;
+                }
+            }
+        }
+        let total: f64 = gains.iter().sum();
+        gains.iter_mut().filter(|_| total > 0.0).for_each(|gain| *gain /= total);
+        Ok(gains)
+    }
+
+    /// For each column the mean over rows, and over outputs, of the size of its SHAP value (Lundberg et al. 2020, TreeSHAP), in units of
+    /// the margin.
+    pub fn mean_shap(&self, rows: &Matrix) -> Result<Vec<f64>, XgbError> {
+        let n_columns = self.columns.len();
+        let mut sums = vec![0.0; n_columns];
+        if rows.n_rows() == 0 {
+            return Ok(sums);
+        }
+        let (contributions, _) = self
+            .booster
+            .predict_contributions(&dense(rows, &self.columns)?)
+            .map_err(call("explain predictions"))?;
+        // Each output has one value a column and then its bias.
+        let mut n_outputs = 0.0;
+        for output in contributions.chunks_exact(n_columns + 1) {
+            sums.iter_mut()
+                .zip(output)
+                .for_each(|(sum, value)| *sum += f64::from(value.abs()));
+            n_outputs += 1.0;
+        }
+        Ok(sums.into_iter().map(|sum| sum / n_outputs).collect())
+    }
+}
+
+/// The column and the gain of a line of a dumped tree, such as `0:[x<0.5] yes=1,no=2,missing=1,gain=3.5,cover=80`; `None`
+/// for a leaf.
+fn split_of(line: &str) -> Option<(&str, f64)> {
+    let (_, condition) = line.split_once('[')?;
+    let column = &condition[..condition.find(['<', ':', ']'])?];
+    let (_, gain) = condition.split_once("gain=")?;
+    let gain = gain.split(',').next()?.trim().parse().ok()?;
+    Some((column, gain))
 }
 
 fn type_word(column: &EncodedColumn) -> &'static str {
@@ -376,6 +452,61 @@ mod tests {
         let learned = fit_one(&values, &line, 400, &LearningTarget::Regression);
         assert!(learned.n_rounds > fit.n_rounds, "a line takes more rounds than noise");
         assert!((predict_one(&learned, 0.5) - 0.5).abs() < 0.05);
+    }
+
+    #[test]
+    fn importance_is_that_of_the_columns_that_are_used() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let category = EncodedColumn {
+            feature_type: FeatureType::Category,
+            vocabulary: vec!["a".into(), "b".into(), "c".into()],
+            ..number_column("city")
+        };
+        let columns = [number_column("x"), category, number_column("idle")];
+        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        for row_idx in 0..600_u16 {
+            let (x, city) = (rng.random::<f32>(), f32::from(row_idx % 3));
+            values.extend([x, city, 1.0]);
+            labels.push(f64::from(2.0 * x + if city == 1.0 { 1.0 } else { 0.0 }));
+        }
+        let rows = Matrix::new(values, 600);
+        let part = LabelledMatrix {
+            rows: &rows,
+            labels: &labels,
+            weights: None,
+        };
+        let options = TrainerOptions {
+            columns: &columns,
+            target: &LearningTarget::Regression,
+            n_threads: 1,
+            seed: 3,
+        };
+        let trainer = Trainer::new(part, part, &options).unwrap();
+        let fit = trainer.fit(&Parameters::defaults(options.target)).unwrap();
+        let predictor = Predictor::load(&fit.artifact, &columns).unwrap();
+        let gains = predictor.gains().unwrap();
+        assert!((gains[0] + gains[1] - 1.0).abs() < 1e-9 && gains[2] == 0.0, "{gains:?}");
+        assert!(gains[0] > 0.3 && gains[1] > 0.2, "{gains:?}");
+        // Of 2x, with x even on [0, 1], the SHAP value is 2x − 1: 1/2 in the mean. Of one city in three that is worth 1 it is 2/3
+        // there and −1/3 elsewhere: 4/9 in the mean.
+        let shap = predictor.mean_shap(&rows).unwrap();
+        assert!(
+            (shap[0] - 0.5).abs() < 0.04 && (shap[1] - 4.0 / 9.0).abs() < 0.04 && shap[2] == 0.0,
+            "{shap:?}"
+        );
+    }
+
+    #[test]
+    fn a_line_of_a_dumped_tree_names_column_and_gain() {
+        assert_eq!(
+            split_of("0:[x<0.5] yes=1,no=2,missing=1,gain=3.5,cover=80"),
+            Some(("x", 3.5))
+        );
+        assert_eq!(
+            split_of("\t2:[city:{0,2}] yes=5,no=6,missing=6,gain=0.25,cover=8"),
+            Some(("city", 0.25))
+        );
+        assert_eq!(split_of("\t\t3:leaf=0.1,cover=4"), None);
     }
 
     #[test]

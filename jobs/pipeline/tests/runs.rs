@@ -152,6 +152,8 @@ async fn a_crash_between_registering_and_going_live_leaves_a_registry_that_the_n
         action_is_feature: record.action_is_feature,
         encoding: record.encoding,
         calibration: record.calibration,
+        prediction_interval: None,
+        card: None,
         artifact: record.artifact,
         metrics: record.metrics,
         provenance: record.provenance,

@@ -12,11 +12,17 @@ mod example;
 pub mod metrics;
 
 pub mod calibrate;
+pub mod isotonic;
+pub mod reliability;
 
+pub mod clustered;
+pub mod conformal;
 pub mod interval;
+pub mod looks;
 mod mean;
 mod normal;
 mod ratio;
+pub mod single_column;
 mod student;
 
 pub mod off_policy;

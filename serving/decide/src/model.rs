@@ -12,7 +12,7 @@
 use lakeloop_domain::{Calibration, LearningTarget, ModelRecord, ModelVersion, NamedValue, StrategyName};
 use lakeloop_trees::{Ensemble, Link, ModelError, ShapeError};
 
-use crate::calibrate::calibrated;
+use crate::calibrate::{calibrated, is_isotonic};
 use crate::encode::{ACTION_COLUMN, Encoder, EncodingError};
 use crate::ranking::OrderScratch;
 
@@ -110,7 +110,10 @@ pub enum ModelProblem {
         found: usize,
     },
     /// Only a single probability can be calibrated, by finite parameters.
-    #[error("its calibration {found:?} cannot be applied: Platt scaling takes a binary target and finite parameters")]
+    #[error(
+        "its calibration {found:?} cannot be applied: Platt scaling takes a binary target and finite parameters, an isotonic \
+         curve a binary target and knots that rise within [0, 1]"
+    )]
     Calibration {
         /// The calibration.
         found: Calibration,
@@ -332,6 +335,7 @@ fn check_calibration(target: &LearningTarget, calibration: &Calibration) -> Resu
         Calibration::Platt { slope, intercept } => {
             *target == LearningTarget::Binary && slope.is_finite() && intercept.is_finite()
         }
+        Calibration::Isotonic { raw, calibrated } => *target == LearningTarget::Binary && is_isotonic(raw, calibrated),
     };
     if fits {
         Ok(())

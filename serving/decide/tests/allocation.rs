@@ -108,6 +108,11 @@ fn deciding_allocates_nothing() {
         slope: 0.9,
         intercept: 0.1,
     };
+    check(&bundle(blueprint.clone(), Some(&record)));
+    record.calibration = Calibration::Isotonic {
+        raw: vec![0.1, 0.4, 0.7],
+        calibrated: vec![0.0, 0.5, 1.0],
+    };
     check(&bundle(blueprint, Some(&record)));
     for policy in [Policy::Greedy, Policy::EpsilonGreedy { epsilon: 0.5 }] {
         let (blueprint, record) = choice(policy);

@@ -77,9 +77,25 @@ fn a_threshold_compares_the_calibrated_probability() {
         slope: -0.5,
         intercept: 0.5,
     };
-    let turned = bundle(blueprint, Some(&record));
+    let turned = bundle(blueprint.clone(), Some(&record));
     check(&turned, &young(), "no", &[0.3775406687981454], 1.0, Exploit);
     check(&turned, &old(), "yes", &[0.7310585786300049], 1.0, Exploit);
+
+    // Knots at 0.25 and 0.75: beyond them the curve is level.
+    record.calibration = Calibration::Isotonic {
+        raw: vec![0.25, 0.75],
+        calibrated: vec![0.125, 0.375],
+    };
+    let drawn_back = bundle(blueprint, Some(&record));
+    check(&drawn_back, &young(), "no", &[0.375], 1.0, Exploit);
+    check(
+        &drawn_back,
+        &old(),
+        "no",
+        &[0.125 + (0.2689414213699951 - 0.25) / 0.5 * 0.25],
+        1.0,
+        Exploit,
+    );
 }
 
 #[test]

@@ -189,7 +189,16 @@ fn the_parts_of_a_model_must_fit_each_other() {
     unloadable(
         &with(&|r| r.calibration = infinite.clone()),
         "its calibration Platt { slope: inf, intercept: 0.0 } cannot be applied: Platt scaling takes a binary target and \
-         finite parameters",
+         finite parameters, an isotonic curve a binary target and knots that rise within [0, 1]",
+    );
+    let falling = Calibration::Isotonic {
+        raw: vec![0.1, 0.5],
+        calibrated: vec![0.4, 0.3],
+    };
+    unloadable(
+        &with(&|r| r.calibration = falling.clone()),
+        "its calibration Isotonic { raw: [0.1, 0.5], calibrated: [0.4, 0.3] } cannot be applied: Platt scaling takes a binary \
+         target and finite parameters, an isotonic curve a binary target and knots that rise within [0, 1]",
     );
 }
 

@@ -116,6 +116,7 @@ fn model(strategy: &str, version: u32, stage: ModelStage, artifact: Vec<u8>) -> 
             columns: (0..N_FEATURES).map(column).collect(),
         },
         calibration: Calibration::Identity,
+        prediction_interval: None,
         metrics: ModelMetrics {
             metric: "auc".to_owned(),
             value: 0.7,

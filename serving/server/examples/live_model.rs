@@ -41,6 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             columns: columns.collect(),
         },
         calibration: Calibration::Identity,
+        prediction_interval: None,
+        card: None,
         metrics: ModelMetrics {
             metric: "log_loss".into(),
             value: f64::NAN,

@@ -153,6 +153,7 @@ pub fn blueprint(features: Vec<FeatureView>) -> Blueprint {
             trials: 1,
         },
         gate: lakeloop_domain::Gate::default(),
+        training: Default::default(),
     }
 }
 

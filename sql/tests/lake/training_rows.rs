@@ -213,6 +213,7 @@ async fn a_ranking_is_a_row_for_each_candidate_that_was_returned() {
     assert_eq!(batches[0].schema(), training_rows_schema());
     let columns = [
         "decision_id",
+        "unit",
         "candidate",
         "action",
         "propensity",
@@ -223,8 +224,8 @@ async fn a_ranking_is_a_row_for_each_candidate_that_was_returned() {
     assert_eq!(
         lines(&batches, &columns),
         [
-            "d1 c NULL 0.75 0.0 {hour: 1.0, price: NULL, Temp: 7.0, rain: NULL} {station: rdu, brand: bolt, sky: unknown}",
-            "d1 b NULL 0.5 2.5 {hour: 1.0, price: -0.0, Temp: 7.0, rain: NULL} {station: rdu, brand: NULL, sky: unknown}",
+            "d1 ann c NULL 0.75 0.0 {hour: 1.0, price: NULL, Temp: 7.0, rain: NULL} {station: rdu, brand: bolt, sky: unknown}",
+            "d1 ann b NULL 0.5 2.5 {hour: 1.0, price: -0.0, Temp: 7.0, rain: NULL} {station: rdu, brand: NULL, sky: unknown}",
         ]
     );
 }

@@ -123,6 +123,13 @@ impl Cells {
         serde_json::from_str(self.text(column, row)?).map_err(|error| self.value(column, &error.to_string()))
     }
 
+    /// The value that a JSON text stands for, or `None` where it is null.
+    pub fn optional_json<T: DeserializeOwned>(&self, column: &'static str, row: usize) -> Result<Option<T>, LakeError> {
+        let text = self.optional_text(column, row)?;
+        text.map(|text| serde_json::from_str(text).map_err(|error| self.value(column, &error.to_string())))
+            .transpose()
+    }
+
     /// The number, which cannot be negative in the domain.
     pub fn unsigned<T: TryFrom<i64>>(&self, column: &'static str, row: usize) -> Result<T, LakeError> {
         let found = self.count(column, row)?;

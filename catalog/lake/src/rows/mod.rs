@@ -23,7 +23,8 @@ pub use blueprint::{
 pub use decision::{DecisionRow, DecisionRows, RowChoice, decisions_from_batch, decisions_to_batch};
 pub use evaluation::{Evaluation, Verdict, evaluations_from_batch, evaluations_to_batch};
 pub use job_run::{job_runs_from_batch, job_runs_to_batch};
-pub use model::{models_from_batch, models_to_batch};
+pub(crate) use model::model_to_batch;
+pub use model::{cards_from_batch, models_from_batch, models_to_batch};
 pub use outcome::{OutcomeRow, OutcomeRows, RowValue, outcomes_from_batch, outcomes_to_batch};
 pub use ranking::RankingRow;
 pub use training_row::{Split, TrainingRow, training_rows_from_batch, training_rows_to_batch};

@@ -4,14 +4,25 @@ use std::sync::Arc;
 
 use arrow::array::{BinaryArray, Int64Array};
 use arrow::record_batch::RecordBatch;
-use lakeloop_domain::{ModelMetrics, ModelRecord, ModelStage, ModelVersion, Provenance};
+use lakeloop_domain::{ModelCard, ModelMetrics, ModelRecord, ModelStage, ModelVersion, Provenance};
 
-use super::cells::{Cells, batch, counts, flags, instants, numbers, optional_numbers, optional_smalls, texts, to_json};
+use super::cells::{
+    Cells, batch, counts, flags, instants, numbers, optional_numbers, optional_smalls, optional_texts, texts, to_json,
+};
 use super::features;
 use crate::{LakeError, TableName};
 
-/// The models as rows. The seed keeps its 64 bits, so that one above 2^63 shows as a negative number.
+/// The models as rows, without cards. The seed keeps its 64 bits, so that one above 2^63 shows as a negative number.
 pub fn models_to_batch(models: &[ModelRecord]) -> Result<RecordBatch, LakeError> {
+    to_batch(models, None)
+}
+
+/// One model as a row with its card, as JSON and as Markdown.
+pub(crate) fn model_to_batch(model: &ModelRecord, card: Option<&ModelCard>) -> Result<RecordBatch, LakeError> {
+    to_batch(std::slice::from_ref(model), card)
+}
+
+fn to_batch(models: &[ModelRecord], card: Option<&ModelCard>) -> Result<RecordBatch, LakeError> {
     let table = TableName::Models;
     let each = || models.iter();
     let targets = each()
@@ -23,6 +34,16 @@ pub fn models_to_batch(models: &[ModelRecord]) -> Result<RecordBatch, LakeError>
     let calibrations = each()
         .map(|m| to_json(&table, "calibration", &m.calibration))
         .collect::<Result<Vec<_>, _>>()?;
+    let intervals = each()
+        .map(|m| {
+            m.prediction_interval
+                .as_ref()
+                .map(|interval| to_json(&table, "prediction_interval", interval))
+                .transpose()
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let card_json = card.map(|card| to_json(&table, "card", card)).transpose()?;
+    let card_markdown = card.map(ModelCard::to_markdown);
     let columns = vec![
         texts(each().map(|m| m.strategy.as_str())),
         optional_smalls(&table, "version", each().map(|m| Some(m.version.0)))?,
@@ -51,6 +72,9 @@ pub fn models_to_batch(models: &[ModelRecord]) -> Result<RecordBatch, LakeError>
         Arc::new(Int64Array::from_iter_values(
             each().map(|m| m.provenance.seed.cast_signed()),
         )),
+        optional_texts(intervals.iter().map(Option::as_deref)),
+        optional_texts(each().map(|_| card_json.as_deref())),
+        optional_texts(each().map(|_| card_markdown.as_deref())),
     ];
     batch(table, columns)
 }
@@ -69,6 +93,7 @@ pub fn models_from_batch(batch: &RecordBatch) -> Result<Vec<ModelRecord>, LakeEr
             action_is_feature: cells.flag("action_is_feature", row)?,
             encoding: cells.json("encoding", row)?,
             calibration: cells.json("calibration", row)?,
+            prediction_interval: cells.optional_json("prediction_interval", row)?,
             artifact: cells.bytes("artifact", row)?.to_vec(),
             metrics: ModelMetrics {
                 metric: cells.text("metric", row)?.to_owned(),
@@ -90,4 +115,9 @@ pub fn models_from_batch(batch: &RecordBatch) -> Result<Vec<ModelRecord>, LakeEr
             },
         })
     })
+}
+
+/// The card of each row; `None` for models from before there were cards.
+pub fn cards_from_batch(batch: &RecordBatch) -> Result<Vec<Option<ModelCard>>, LakeError> {
+    Cells::new(TableName::Models, batch)?.rows(|cells, row| cells.optional_json("card", row))
 }

@@ -1,7 +1,7 @@
 //! Rows of the `training_rows` table.
 
 use arrow::record_batch::RecordBatch;
-use lakeloop_domain::{CandidateId, DecisionId, Features, Micros, TrainingSetId};
+use lakeloop_domain::{CandidateId, DecisionId, Features, Micros, TrainingSetId, UnitId};
 
 use super::cells::{Cells, batch, instants, numbers, optional_numbers, optional_texts, texts};
 use super::features;
@@ -43,6 +43,8 @@ pub struct TrainingRow {
     pub training_set_id: TrainingSetId,
     /// The decision it stems from.
     pub decision_id: DecisionId,
+    /// Whom it was made for; `None` in rows from before it was kept.
+    pub unit: Option<UnitId>,
     /// When that was made.
     pub event_time: Micros,
     /// What the row is for.
@@ -78,6 +80,7 @@ pub fn training_rows_to_batch(rows: &[TrainingRow]) -> Result<RecordBatch, LakeE
         numeric,
         categorical,
         optional_texts(each().map(|row| row.candidate.as_ref().map(CandidateId::as_str))),
+        optional_texts(each().map(|row| row.unit.as_ref().map(UnitId::as_str))),
     ];
     batch(table, columns)
 }
@@ -88,6 +91,7 @@ pub fn training_rows_from_batch(batch: &RecordBatch) -> Result<Vec<TrainingRow>,
         Ok(TrainingRow {
             training_set_id: cells.parsed("training_set_id", row)?,
             decision_id: cells.parsed("decision_id", row)?,
+            unit: cells.optional_parsed("unit", row)?,
             event_time: cells.instant("event_time", row)?,
             split: cells.word("split", row, Split::parse)?,
             action: cells.optional_text("action", row)?.map(str::to_owned),

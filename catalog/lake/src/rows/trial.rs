@@ -30,7 +30,7 @@ pub struct Trial {
     pub artifact_bytes: Option<u64>,
     /// Processor time spent.
     pub cpu_seconds: Option<f64>,
-    /// True for the trial that was registered.
+    /// True for the best trial within the limits; it was registered if it beat what it had to.
     pub chosen: bool,
     /// When it began.
     pub started_at: Micros,

@@ -83,6 +83,7 @@ pub fn blueprint(name: &str, description: &str) -> Blueprint {
             trials: 5,
         },
         gate: lakeloop_domain::Gate::default(),
+        training: Default::default(),
     }
 }
 

@@ -105,6 +105,7 @@ fn blueprint() -> Blueprint {
             trials: 1,
         },
         gate: lakeloop_domain::Gate::default(),
+        training: Default::default(),
     }
 }
 

@@ -76,6 +76,7 @@ pub fn blueprint(decision: DecisionKind, outcome_type: OutcomeType, policy: Poli
             trials: 1,
         },
         gate: lakeloop_domain::Gate::default(),
+        training: Default::default(),
     }
 }
 
@@ -177,6 +178,7 @@ pub fn model_record(blueprint: &Blueprint, encoding: Encoding, artifact: Vec<u8>
         action_is_feature: blueprint.action_is_feature(),
         encoding,
         calibration: Calibration::Identity,
+        prediction_interval: None,
         artifact,
         metrics: ModelMetrics {
             metric: "log_loss".into(),

@@ -32,6 +32,8 @@ pub fn model(artifact: Vec<u8>) -> NewModel {
             columns: ["a", "b", "c", "d", "e"].map(column).into(),
         },
         calibration: Calibration::Identity,
+        prediction_interval: None,
+        card: None,
         metrics: ModelMetrics {
             metric: "log_loss".into(),
             value: 0.5,
