@@ -69,10 +69,7 @@ fn notifications_learn_from_what_two_outcomes_are_worth() {
         .iter()
         .map(|part| (part.name, part.outcome.event.as_str(), part.weight))
         .collect();
-    assert_eq!(
-        told,
-        [("opened", "opened", 1.0), ("turned_off", "notifications_off", -12.0)]
-    );
+    assert_eq!(told, [("muted", "app_muted", -3.0), ("opened", "opened", 1.0)]);
     // The label is a number, known when the longer window has closed, though both outcomes are yes or no.
     assert_eq!(notifications.outcome.outcome_type, OutcomeType::YesNo);
     assert_eq!(notifications.label_type(), OutcomeType::Number);

@@ -100,6 +100,12 @@ impl Visit {
             .is_some_and(|idx| self.luck < self.probabilities[idx])
     }
 
+    /// The expected orders if this dish is on show: a probability; 0 for a dish that is not on the menu.
+    pub fn value(&self, dish: &str) -> f64 {
+        let idx = DISHES.iter().position(|known| *known == dish);
+        idx.map_or(0.0, |idx| self.probabilities[idx])
+    }
+
     /// The dish that the oracle shows.
     pub fn best_dish(&self) -> &'static str {
         let best = (0..DISHES.len()).max_by(|a, b| self.probabilities[*a].total_cmp(&self.probabilities[*b]));
