@@ -165,7 +165,11 @@ async fn rows_weigh_by_the_inverse_of_their_propensity_where_that_is_declared() 
         let closed = logged
             .live_through(800, 1, |rng| {
                 let x = number(rng);
-                let likes = rng.random_bool(0.1 + 0.8 * x.as_number().unwrap_or(0.3));
+                let likes = rng.random_bool(if x.as_number().unwrap_or(0.0) > 0.25 {
+                    0.95
+                } else {
+                    0.05
+                });
                 Case {
                     values: vec![("x", x)],
                     choice: Choice::Action("yes".into()),
@@ -195,11 +199,8 @@ async fn rows_weigh_by_the_inverse_of_their_propensity_where_that_is_declared() 
         }
         let run = home.train(closed).await.unwrap();
         assert_eq!(run.end, RunEnd::Ran(RunState::Succeeded), "{}", run.detail);
-        let model = registry::list(&home.lake, Some(home.strategy()))
-            .await
-            .unwrap()
-            .pop()
-            .unwrap();
+        let models = registry::list(&home.lake, Some(home.strategy())).await.unwrap();
+        let model = models.last().unwrap_or_else(|| panic!("{}", run.detail));
 
         // The constant's error, made again from the rows of the set and the formula of the weights.
         let (ctx, _) = session(&home.lake, &Pins::default()).await.unwrap();

@@ -15,7 +15,7 @@ const TOPICS: [&str; 4] = ["offers", "news", "friends", "reminders"];
 const N_USERS: usize = 1_000;
 
 struct User {
-    /// What each topic means to the user, 0 to 1; the strongest is known to the product.
+    /// What each topic means to the user, 0 to 1; the product sees how many were opened before.
     interest: [f64; 4],
     /// How quickly the user is annoyed, 0 to 1; the product sees how often the user was active.
     impatience: f64,
@@ -111,14 +111,15 @@ impl InboxWorld {
         let (user, rng) = (&self.users[user_idx], &mut self.rng);
         let hour = f64::from(rng.random_range(0..24));
         let topic = rng.random_range(0..TOPICS.len());
-        let favourite = (0..TOPICS.len()).max_by(|a, b| user.interest[*a].total_cmp(&user.interest[*b]));
+        // Of the last ten on this topic: a noisy sign of the interest.
+        let opened_before = 10.0 * user.interest[topic].powi(2) + rng.random_range(-1.5..1.5);
         let [opened, muted] = probabilities(user, hour, topic);
         Moment {
             unit: format!("user-{user_idx}"),
             context: json!({
                 "hour": hour,
                 "topic": TOPICS[topic],
-                "favourite_topic": TOPICS[favourite.unwrap_or(0)],
+                "topic_opens": opened_before.clamp(0.0, 10.0).round(),
                 "active_days": user.active_days,
             }),
             opened,

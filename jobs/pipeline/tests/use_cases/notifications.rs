@@ -48,8 +48,8 @@ async fn notifications_are_sent_where_they_are_worth_the_disturbance() {
         learned += moment.value(action(&decision) == "yes") / 8e3;
         oracle += moment.value(moment.best()) / 8e3;
     }
-    // The oracle knows each user's interests and patience, which the context tells only in part; and one decision in five is
+    // The oracle knows each user's interests and patience, which the context tells only roughly; and one decision in five is
     // still drawn, half of these against the better judgement.
     let share = oracle_share("notifications", 0.0, learned, oracle);
-    assert!(share > 0.25, "{share:.3}");
+    assert!(share > 0.45, "{share:.3}");
 }
