@@ -19,6 +19,8 @@ mod session;
 
 mod live;
 
+mod off_policy;
+
 mod read_only;
 
 mod training_rows;
@@ -50,4 +52,4 @@ pub use missed::{MissedOutcomes, missed_outcomes};
 pub use query::{Query, instant};
 pub use read_only::read_only;
 pub use session::{Pins, session};
-pub use training_rows::{training_rows, training_rows_schema};
+pub use training_rows::{LabelledRows, labelled_rows, training_rows, training_rows_schema};

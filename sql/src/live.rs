@@ -13,6 +13,7 @@ use datafusion::prelude::SessionContext;
 use lakeloop_domain::FeatureViewName;
 use lakeloop_lake::{Lake, TableName};
 
+use crate::off_policy::{Evaluations, OFF_POLICY};
 use crate::session::{CATALOG, FEATURES, SCHEMA, empty_session, read_only_provider};
 use crate::{Query, SqlError};
 
@@ -41,6 +42,7 @@ pub async fn live_session(lake: &Lake) -> Result<SessionContext, SqlError> {
     catalog
         .register_schema(FEATURES, Arc::new(features))
         .map_err(SqlError::session)?;
+    ctx.register_udtf(OFF_POLICY, Arc::new(Evaluations::Live(lake.clone())));
     Ok(ctx)
 }
 

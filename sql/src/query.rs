@@ -40,6 +40,10 @@ impl Query {
     pub const MODEL_LINEAGE: Self = query!("model_lineage");
     /// How each run of a job stands.
     pub const LATEST_JOB_RUNS: Self = query!("latest_job_runs");
+    /// What the log of a strategy holds.
+    pub const FEATURE_COVERAGE: Self = query!("feature_coverage");
+    /// The latest evaluation of a candidate.
+    pub const OFF_POLICY: Self = query!("off_policy");
     /// Labelled decisions, for training.
     pub const TRAINING_LABELS: Self = query!("training_labels");
     /// Labelled candidates of rankings, for training.
@@ -56,13 +60,15 @@ impl Query {
     pub const FEATURE_HISTORY: Self = query!("feature_history");
 
     /// Every query, the ones for analysts first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::DECISIONS_PER_DAY,
         Self::REWARD_BY_ACTION,
         Self::MISSED_OUTCOMES,
         Self::CURRENT_MODELS,
         Self::MODEL_LINEAGE,
         Self::LATEST_JOB_RUNS,
+        Self::FEATURE_COVERAGE,
+        Self::OFF_POLICY,
         Self::TRAINING_LABELS,
         Self::TRAINING_CANDIDATE_LABELS,
         Self::TRAINING_REWARDS,

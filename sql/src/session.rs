@@ -18,6 +18,7 @@ use deltalake::DeltaTable;
 use futures::future::try_join_all;
 use lakeloop_lake::{Lake, TableName};
 
+use crate::off_policy::{Evaluations, OFF_POLICY};
 use crate::{Query, SqlError};
 
 /// The schema that holds the feature views.
@@ -31,7 +32,7 @@ pub(crate) const SCHEMA: &str = "public";
 pub struct Pins(pub BTreeMap<TableName, i64>);
 
 /// A session with every table of the lake under its name (`decisions`, …, `features.<view>`), at its pinned or newest
-/// version, and the views of [`Query::VIEWS`]; with the versions.
+/// version, the views of [`Query::VIEWS`], and the table function `off_policy('strategy', 'candidate')`; with the versions.
 ///
 /// A pinned table or version that does not exist is an error. Costs one look-up a table, and for a pinned one the
 /// reading of its log.
@@ -49,8 +50,12 @@ pub async fn session(lake: &Lake, pins: &Pins) -> Result<(SessionContext, Pins),
     let opened = try_join_all(names.into_iter().map(|name| open(lake, name, pins))).await?;
 
     let mut versions = Pins::default();
+    let mut evaluations = None;
     for (name, table) in opened.into_iter().flatten() {
         let provider = read_only_provider(&table).await.map_err(SqlError::session)?;
+        if name == TableName::Evaluations {
+            evaluations = Some(Arc::clone(&provider));
+        }
         ctx.register_table(reference(&name), provider)
             .map_err(SqlError::session)?;
         if let Some(version) = table.version().and_then(|version| i64::try_from(version).ok()) {
@@ -61,6 +66,7 @@ pub async fn session(lake: &Lake, pins: &Pins) -> Result<(SessionContext, Pins),
         let view = query.bind(&ctx, &[]).await?.into_view();
         ctx.register_table(query.name, view).map_err(SqlError::session)?;
     }
+    ctx.register_udtf(OFF_POLICY, Arc::new(Evaluations::Pinned(evaluations)));
     Ok((ctx, versions))
 }
 

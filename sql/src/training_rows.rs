@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray as _, Float64Array, MapArray, RecordBatch, StringArray, new_null_array};
+use arrow::array::{
+    ArrayRef, AsArray as _, Float64Array, Int64Array, MapArray, RecordBatch, StringArray, new_null_array,
+};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::prelude::SessionContext;
@@ -59,6 +61,28 @@ pub async fn training_rows(
     as_of: Micros,
     window_start: Option<Micros>,
 ) -> Result<Vec<RecordBatch>, SqlError> {
+    let labelled = labelled_rows(ctx, blueprint, as_of, window_start).await?;
+    Ok(labelled.into_iter().map(|labelled| labelled.rows).collect())
+}
+
+/// Some of the rows of [`training_rows`], with what is no column of a training set.
+#[derive(Debug, Clone)]
+pub struct LabelledRows {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// For whom each decision was.
+    pub units: StringArray,
+    /// Of a strategy that ranks, the position at which each candidate was returned, from 0.
+    pub positions: Option<Int64Array>,
+}
+
+/// The rows of [`training_rows`], in the same order, each with its unit, and with its position where the strategy ranks.
+pub async fn labelled_rows(
+    ctx: &SessionContext,
+    blueprint: &Blueprint,
+    as_of: Micros,
+    window_start: Option<Micros>,
+) -> Result<Vec<LabelledRows>, SqlError> {
     let mut rows = if blueprint.rewards.reward.is_empty() {
         let mut values = label_values(blueprint, as_of, window_start);
         let query = if blueprint.ranks() {
@@ -74,11 +98,11 @@ pub async fn training_rows(
         reward_query(blueprint).run(&own, &values).await?
     };
     rows.retain(|batch| batch.num_rows() > 0);
-    let mut rows = rows.iter().map(Labelled::new).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = rows.iter().map(LabelledRows::new).collect::<Result<Vec<_>, _>>()?;
     for view in &blueprint.features {
         complete(ctx, view, &mut rows).await?;
     }
-    Ok(rows.into_iter().map(|labelled| labelled.rows).collect())
+    Ok(rows)
 }
 
 fn reward_values(
@@ -121,13 +145,7 @@ fn label_values(
     ]
 }
 
-/// Some rows in their final columns, with the units they are for.
-struct Labelled {
-    rows: RecordBatch,
-    units: StringArray,
-}
-
-impl Labelled {
+impl LabelledRows {
     fn new(batch: &RecordBatch) -> Result<Self, SqlError> {
         let column = |name: &str, data_type: &DataType| {
             let found = batch.schema_ref().index_of(name)?;
@@ -155,9 +173,14 @@ impl Labelled {
             .and_then(|columns| RecordBatch::try_new(schema, columns))
             .map_err(SqlError::arrow("arrange training rows"))?;
         let units = column("unit", &DataType::Utf8).map_err(SqlError::arrow("read the units of decisions"))?;
+        let positions = has("position").then(|| column("position", &DataType::Int64));
+        let positions = positions
+            .transpose()
+            .map_err(SqlError::arrow("read the positions of candidates"))?;
         Ok(Self {
             rows,
             units: units.as_string::<i32>().clone(),
+            positions: positions.map(|positions| positions.as_primitive::<Int64Type>().clone()),
         })
     }
 
@@ -240,7 +263,7 @@ impl Labelled {
 }
 
 /// Joins a view to the rows whose log lacks any of its columns.
-async fn complete(ctx: &SessionContext, view: &FeatureView, rows: &mut [Labelled]) -> Result<(), SqlError> {
+async fn complete(ctx: &SessionContext, view: &FeatureView, rows: &mut [LabelledRows]) -> Result<(), SqlError> {
     let mut moments = Moments::default();
     let mut lacking = vec![false; rows.len()];
     let mut first_row_idx = 0;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod as_of;
+mod off_policy;
 mod plans;
 mod scale;
 mod sessions;

@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use arrow::array::RecordBatch;
-use lakeloop_domain::{DecisionId, OutcomeId, OutcomeRecord, OutcomeValue};
-use lakeloop_lake::{Append, Lake, TableName, rows};
+use lakeloop_domain::{
+    BlueprintVersion, DecisionId, EvaluationId, OutcomeId, OutcomeRecord, OutcomeValue, StrategyName,
+};
+use lakeloop_lake::{Append, Lake, TableName, evaluations, rows};
 use lakeloop_wire::{WireError, serve_postgres};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -230,6 +232,59 @@ async fn changes_are_refused_and_the_connection_lives_on() {
     }
     assert_eq!(client.one("SELECT COUNT(*) FROM outcomes").await, "0");
     assert_eq!(lake.version(&TableName::Outcomes).await.unwrap(), Some(0));
+    endpoint.shutdown().await;
+}
+
+#[tokio::test]
+async fn clients_ask_what_a_candidate_is_worth() {
+    let (lake, _folder) = lake().await;
+    let endpoint = serve_postgres(&lake, local()).await.unwrap();
+    let mut client = Client::connect(endpoint.addr()).await;
+    let query = "SELECT estimator, value, verdict FROM off_policy('menu', 'bold')";
+    let Answer::Error(_, message) = client.query(query).await else {
+        panic!("nothing was evaluated")
+    };
+    assert!(message.contains("nothing was evaluated yet"), "{message}");
+    let row = rows::Evaluation {
+        evaluation_id: EvaluationId::new("e1").unwrap(),
+        strategy: StrategyName::new("menu").unwrap(),
+        candidate: "bold".into(),
+        blueprint_version: BlueprintVersion::new("0123456789abcdef").unwrap(),
+        model_version: None,
+        policy: "{}".into(),
+        evaluated_at: 1_767_225_600_000_000,
+        as_of: 1_767_225_600_000_000,
+        window_start: None,
+        table_versions: vec![("decisions".into(), 3)],
+        estimator: "SNIPS".into(),
+        value: Some(0.5),
+        interval: Some((0.25, 0.75)),
+        bootstrap: None,
+        confidence: 0.95,
+        logged_value: Some(0.125),
+        gain: Some(0.375),
+        gain_interval: Some((0.25, 0.5)),
+        verdict: rows::Verdict::Better,
+        refusal: None,
+        rules: "default".into(),
+        n_rows: 100,
+        n_units: 90,
+        effective_rows: None,
+        mean_weight: None,
+        max_weight: None,
+        overlap: None,
+        unsupported: None,
+    };
+    evaluations::record(&lake, &[row]).await.unwrap();
+    let cells = ["SNIPS", "0.5", "better"].map(|cell| Some(cell.to_owned()));
+    assert_eq!(client.query(query).await, Answer::Rows(vec![cells.to_vec()]));
+    let found = client
+        .prepared(
+            "SELECT estimator, value, verdict FROM off_policy('menu', 'bold') WHERE verdict = $1",
+            "better",
+        )
+        .await;
+    assert_eq!(found, Answer::Rows(vec![cells.to_vec()]));
     endpoint.shutdown().await;
 }
 
