@@ -7,7 +7,7 @@ use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use lakeloop_decide::encode::{EncodingError, WidthError};
 use lakeloop_decide::{BundleError, ModelLoadError, ScoreError};
-use lakeloop_domain::{FeatureViewName, InvalidId, JobRun, StrategyName};
+use lakeloop_domain::{FeatureViewName, InvalidId, JobRun, ModelVersion, StrategyName};
 use lakeloop_lake::LakeError;
 use lakeloop_snapshot::SnapshotError;
 use lakeloop_sql::SqlError;
@@ -64,6 +64,38 @@ pub enum PipelineError {
     /// The decisions without an outcome could not be counted.
     #[error("could not count how often features are filled: {0}")]
     Fill(#[source] DataFusionError),
+    /// A logged decision cannot be used to value a policy.
+    #[error("decision `{decision_id}` cannot be used: {source}")]
+    LoggedDecision {
+        /// Which.
+        decision_id: String,
+        /// What is wrong with it.
+        source: lakeloop_stats::off_policy::LogError,
+    },
+    /// Models cannot be cross-fitted on so few units.
+    #[error("{n_units} units are too few to fit models for {n_folds} folds")]
+    TooFewToFit {
+        /// How many units there are.
+        n_units: usize,
+        /// How many folds.
+        n_folds: usize,
+    },
+    /// There is no earlier version to bring back, or not the one that was named.
+    #[error("{what}")]
+    NothingToRollBack {
+        /// What there is instead.
+        what: String,
+    },
+    /// No model of this version is registered.
+    #[error("no model {version} of `{strategy}`; {}", model_versions(known))]
+    UnknownModel {
+        /// The strategy.
+        strategy: StrategyName,
+        /// What was asked for.
+        version: ModelVersion,
+        /// What there is.
+        known: Vec<ModelVersion>,
+    },
     /// Older training sets could not be listed.
     #[error("could not list older training sets: {0}")]
     OldRows(#[source] DataFusionError),
@@ -144,4 +176,14 @@ pub enum PipelineError {
     /// The work ended in a panic.
     #[error("the work broke off: {0}")]
     BrokeOff(#[source] tokio::task::JoinError),
+}
+
+fn model_versions(known: &[ModelVersion]) -> String {
+    match known {
+        [] => "none is registered".to_owned(),
+        known => {
+            let versions: Vec<String> = known.iter().map(ToString::to_string).collect();
+            format!("registered are {}", versions.join(", "))
+        }
+    }
 }

@@ -67,6 +67,12 @@ mod compact;
 
 mod replay;
 
+mod evaluate;
+
+mod plan;
+
+mod rollback;
+
 mod snapshot;
 
 mod context;
@@ -86,13 +92,19 @@ mod held_out;
 pub use context::{Clock, JobContext};
 pub use due::{DueError, due_times, next_due};
 pub use error::PipelineError;
+pub use evaluate::{
+    Candidate, DecidingModel, EvaluationOptions, EvaluationReport, EvaluationRows, Support, applied_strategies,
+    blueprint_in_force, evaluate, words,
+};
 pub use folds::{Fold, Grouping, folds};
 pub use loss::Gain;
 pub use parameters::{Parameters, design};
 pub use parity::{ParityError, TOLERANCE as PARITY_TOLERANCE};
+pub use plan::{Change, FeaturePlan, GateVerdict, Gated, ModelPlan, Plan, gate, plan};
 pub use progress::{Progress, ProgressSender, Stage};
 pub use promote::{Facts, Verdict, carry_out, judge};
 pub use replay::{Difference, ReplayReport, replay_decisions};
+pub use rollback::{BlueprintRollback, ModelRollback, rollback_blueprint, rollback_model};
 pub use runner::{RunEnd, RunOutcome, run_job};
 pub use schedule::{ScheduledJob, Scheduler, scheduled_jobs};
 pub use search::SearchError;

@@ -104,7 +104,7 @@ pub(crate) async fn train(
     })
 }
 
-async fn in_force(ctx: &JobContext, strategy: &StrategyName) -> Result<AppliedBlueprint, PipelineError> {
+pub(crate) async fn in_force(ctx: &JobContext, strategy: &StrategyName) -> Result<AppliedBlueprint, PipelineError> {
     let current = blueprints::current(&ctx.lake).await?;
     let names: Vec<String> = current
         .iter()
