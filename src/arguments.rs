@@ -46,9 +46,27 @@ pub enum Command {
         after_help = "Example: lakeloop validate blueprints/menu.toml\n         lakeloop validate --schema > blueprint.schema.json"
     )]
     Validate(ValidateArguments),
-    /// Put blueprints in force: a running server picks them up without a restart.
-    #[command(after_help = "Example: lakeloop apply blueprints/menu.toml")]
+    /// Show what applying blueprints would change: keys, data, retraining, cost, off-policy value and gates. Changes nothing.
+    #[command(
+        after_help = "Example: lakeloop plan blueprints/menu.toml\n         lakeloop plan --output json\n\nExit code: 0 when `lakeloop apply` would go through, with or without changes; 1 when a declared gate would refuse, or a \
+                      file is not valid; 2 for wrong use."
+    )]
+    Plan(PlanArguments),
+    /// Put blueprints in force, if their gates pass: a running server picks them up without a restart.
+    #[command(
+        after_help = "Example: lakeloop apply blueprints/menu.toml\n         lakeloop apply --force \"the incident of 12 May: anything is better\""
+    )]
     Apply(ApplyArguments),
+    /// Bring an earlier blueprint back in force, or an earlier model: one commit, nothing is deleted.
+    #[command(
+        after_help = "Example: lakeloop rollback menu --reason \"orders fell\"\n         lakeloop rollback menu --to 10a0c73d0789019f --reason \"orders fell\"\n         lakeloop rollback menu --model 3 --reason \"model 4 is slow\""
+    )]
+    Rollback(RollbackArguments),
+    /// Value a policy or a model on logged decisions before it meets traffic, and keep the result in `evaluations`.
+    #[command(
+        after_help = "Example: lakeloop evaluate menu --policy candidate.toml\n         lakeloop evaluate menu --model 4\n         lakeloop sql \"SELECT estimator, value, gain_low, gain_high, verdict FROM off_policy('menu', 'candidate')\"\n\nExit code: 0 when the log can speak for the candidate, whatever it says; 1 when it cannot; 2 for wrong use."
+    )]
+    Evaluate(EvaluateArguments),
     /// Answer decide, observe and predict over HTTP, and run the scheduled jobs, in one process.
     #[command(after_help = "Example: lakeloop serve --listen 127.0.0.1:8080")]
     Serve(ServeArguments),
@@ -105,6 +123,72 @@ pub struct ValidateArguments {
 pub struct ApplyArguments {
     /// Blueprint files; without any: all in blueprints/.
     pub files: Vec<PathBuf>,
+    /// Apply although a gate refuses, for this reason; it is kept with the application.
+    #[arg(long, value_name = "REASON")]
+    pub force: Option<String>,
+}
+
+/// `lakeloop plan`
+#[derive(Debug, Args)]
+pub struct PlanArguments {
+    /// Blueprint files; without any: all in blueprints/.
+    pub files: Vec<PathBuf>,
+}
+
+/// `lakeloop rollback`
+#[derive(Debug, Args)]
+pub struct RollbackArguments {
+    /// The strategy.
+    pub strategy: String,
+    /// The blueprint's version, or the number of its application; without it: the last one that differs.
+    #[arg(long, value_name = "VERSION", conflicts_with = "model")]
+    pub to: Option<String>,
+    /// Bring this model back instead.
+    #[arg(long, value_name = "VERSION")]
+    pub model: Option<u32>,
+    /// Why, for whoever reads the history later.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `lakeloop evaluate`
+#[derive(Debug, Args)]
+pub struct EvaluateArguments {
+    /// The strategy.
+    pub strategy: String,
+    /// A blueprint, or only the sections in which it differs from the one in force, such as [policy]. Without it: the one in
+    /// force.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Decide by this model version; without it: by the live one.
+    #[arg(long, value_name = "VERSION")]
+    pub model: Option<u32>,
+    /// Decide by models that are fitted for this, each on other units than it decides for: what training would make of it.
+    #[arg(long, conflicts_with = "model")]
+    pub refit: bool,
+    /// Decisions made at this moment or later (RFC 3339); without it: those that the model was not fitted on.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// As if it were this moment (RFC 3339): only windows that had closed by then count.
+    #[arg(long, value_name = "TIME")]
+    pub as_of: Option<String>,
+    /// Of the intervals.
+    #[arg(long, default_value_t = 0.95, value_name = "SHARE", value_parser = confidence)]
+    pub confidence: f64,
+    /// Resamples of the bootstrap intervals; 0: none.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub resamples: usize,
+    /// Print estimates also where the log cannot speak for the candidate: nothing to decide by.
+    #[arg(long)]
+    pub lenient: bool,
+    /// The name under which SQL finds the result; without it: the file's name, model-<version>, or live.
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+fn confidence(text: &str) -> Result<f64, String> {
+    let confidence = text.parse::<f64>().ok().filter(|share| (0.5..1.0).contains(share));
+    confidence.ok_or_else(|| "write a share from 0.5 to below 1, such as 0.95".to_owned())
 }
 
 /// `lakeloop serve`
@@ -272,6 +356,17 @@ pub enum ModelsCommand {
         strategy: String,
         /// The model's version.
         version: u32,
+        /// Why, for whoever reads the registry later.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Make an earlier version live again: the one that the live version replaced, unless another is named.
+    Rollback {
+        /// The strategy.
+        strategy: String,
+        /// The model's version.
+        #[arg(long, value_name = "VERSION")]
+        to: Option<u32>,
         /// Why, for whoever reads the registry later.
         #[arg(long)]
         reason: String,

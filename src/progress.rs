@@ -63,3 +63,10 @@ pub fn bar() -> ProgressBar {
     }
     bar
 }
+
+/// A spinner on standard error for work whose length is not known; hidden where that is no terminal.
+pub fn spinner(message: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(message);
+    spinner.enable_steady_tick(std::time::Duration::from_millis(120));
+    spinner
+}

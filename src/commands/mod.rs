@@ -2,12 +2,15 @@
 
 pub mod apply;
 pub mod card;
+pub mod evaluate;
 pub mod import;
 pub mod init;
 pub mod jobs;
 pub mod keys;
 pub mod models;
+pub mod plan;
 pub mod replay;
+pub mod rollback;
 pub mod serve;
 pub mod sql;
 pub mod validate;

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::arguments::{ModelsArguments, ModelsCommand};
 use crate::commands::card;
+use crate::commands::rollback;
 use crate::home;
 use crate::output::Output;
 
@@ -71,6 +72,10 @@ pub async fn run(home: &Path, args: &ModelsArguments, output: &Output) -> anyhow
             version,
             reason,
         } => Ok(output.say(&move_to(&lake, strategy, *version, ModelStage::Retired, reason).await?)?),
+        ModelsCommand::Rollback { strategy, to, reason } => {
+            let strategy = StrategyName::new(strategy.as_str())?;
+            rollback::model(&lake, &strategy, to.map(ModelVersion), reason, output).await
+        }
         ModelsCommand::Export {
             strategy,
             version,
