@@ -8,7 +8,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lakeloop_domain::{Choice, FeatureValue, ModelStage, RunState};
+use lakeloop_domain::{Choice, FeatureValue, ModelStage, OutcomeValue, RunState};
 use lakeloop_lake::registry;
 use lakeloop_pipeline::{PipelineError, RunEnd, RunOutcome};
 use rand::RngExt as _;
@@ -46,6 +46,9 @@ fn case(rng: &mut ChaCha8Rng, trap: impl FnOnce(&mut ChaCha8Rng, bool) -> Vec<(&
         outcome: yes_no(is_late),
     }
 }
+
+/// The values and the outcome of a decision that comes again.
+type Seen = (Vec<(&'static str, FeatureValue)>, Option<OutcomeValue>);
 
 async fn train(
     text: &str,
@@ -150,7 +153,7 @@ async fn a_column_known_only_after_the_fact_is_named() {
 #[tokio::test]
 async fn rows_that_repeat_across_the_split_stop_the_run() {
     // The second half of the history is the first half again, under other ids: a file imported twice.
-    let mut seen: Vec<(Vec<(&'static str, FeatureValue)>, Option<lakeloop_domain::OutcomeValue>)> = Vec::new();
+    let mut seen: Vec<Seen> = Vec::new();
     let mut n_calls = 0_usize;
     // Units repeat every 97 rows, so that a copy 485 rows later has its unit.
     let copies = move |rng: &mut ChaCha8Rng| {
