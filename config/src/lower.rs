@@ -2,13 +2,13 @@
 
 use lakeloop_domain::{
     AbsentLabel, Aggregation, Baseline, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureValue,
-    FeatureView, FeatureViewName, Gate, ModelLimits, NamedOutcome, OffPolicyGate, OutcomeSpec, OutcomeType, Policy,
-    RewardWeight, Rewards, RowWeights, Schedule, TrainingRules,
+    FeatureView, FeatureViewName, Gate, LearningSpec, ModelLimits, NamedOutcome, OffPolicyGate, OutcomeSpec, OutcomeType, Policy,
+    RewardWeight, Rewards, RowWeights, Schedule, SearchRange, TrainingRules,
 };
 
 use crate::raw::{
     RawAbsent, RawAbsentWord, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawGate, RawModel,
-    RawOutcome, RawOutcomeType, RawPolicy, RawRowWeights, RawSchedule, RawTraining, RawValue,
+    RawOutcome, RawOutcomeType, RawPolicy, RawRowWeights, RawSchedule, RawSearchRange, RawSearchSpace, RawTraining, RawValue,
 };
 
 /// The share of explored decisions unless declared.
@@ -19,6 +19,8 @@ const DEFAULT_THRESHOLD: f64 = 0.5;
 const DEFAULT_MINIMUM_ROWS: u64 = 200;
 /// Enough trials to leave the worst settings behind within a minute of training.
 const DEFAULT_TRIALS: u32 = 8;
+/// Trials where a budget of time ends the search, unless declared: as many as may be declared.
+const TRIALS_WITHIN_BUDGET: u32 = 1_000;
 /// How sure a gate is unless declared.
 const DEFAULT_CONFIDENCE: f64 = 0.95;
 
@@ -55,8 +57,9 @@ pub(crate) fn blueprint(raw: &RawBlueprint) -> Option<Blueprint> {
         outcome: outcome(raw_outcome),
         rewards: rewards(raw),
         limits: raw.model.as_ref().map_or_else(ModelLimits::default, limits),
+        learning: learning(raw_decision, raw.model.as_ref()),
         policy: policy(raw.policy.as_ref(), raw_decision, &label(raw, raw_outcome))?,
-        schedule: schedule(raw.schedule.as_ref()),
+        schedule: schedule(raw.schedule.as_ref(), raw.model.as_ref().is_some_and(|model| model.budget.is_some())),
         gate: raw.gate.as_ref().map_or_else(Gate::default, gate),
         training: raw.training.as_ref().map_or_else(TrainingRules::default, training),
     })
@@ -69,9 +72,8 @@ fn decision(raw: &RawDecision) -> Option<DecisionKind> {
             actions: actions.clone(),
             default: default.clone(),
         }),
-        RawDecision::Number { default } => Some(DecisionKind::Number { default: *default }),
+        RawDecision::Number { default, .. } => Some(DecisionKind::Number { default: *default }),
         RawDecision::Rank { at_most } => Some(DecisionKind::Rank { at_most: *at_most }),
-        RawDecision::Quantile { .. } => None,
     }
 }
 
@@ -94,6 +96,7 @@ fn feature_view(name: &str, view: &RawFeatureView) -> Option<FeatureView> {
         name: FeatureViewName::new(name).ok()?,
         entity: view.entity.as_str().into(),
         freshness_us: view.freshness.map(|freshness| freshness.as_micros()),
+        cost_us: view.cost.map(|cost| cost.duration().as_nanos() as f64 / 1e3),
         columns: columns.collect(),
     })
 }
@@ -175,6 +178,37 @@ fn limits(raw: &RawModel) -> ModelLimits {
     }
 }
 
+fn learning(decision: &RawDecision, model: Option<&RawModel>) -> LearningSpec {
+    let quantile = match decision {
+        RawDecision::Number { quantile, .. } => *quantile,
+        _ => None,
+    };
+    let Some(model) = model else {
+        return LearningSpec {
+            quantile,
+            ..LearningSpec::default()
+        };
+    };
+    let range = |raw: RawSearchRange| SearchRange {
+        minimum: raw.minimum,
+        maximum: raw.maximum,
+    };
+    let ranges = model.search_space.iter().flat_map(RawSearchSpace::ranges);
+    LearningSpec {
+        quantile,
+        objective: model.objective.map(Into::into),
+        metric: model.metric.map(Into::into),
+        monotone: model
+            .monotone
+            .iter()
+            .map(|(name, way)| (name.as_str().into(), (*way).into()))
+            .collect(),
+        search_space: ranges.map(|(parameter, raw)| (parameter, range(raw))).collect(),
+        final_fit: model.final_fit.map(Into::into).unwrap_or_default(),
+        budget_us: model.budget.map(|budget| budget.as_micros()),
+    }
+}
+
 pub(crate) fn policy(raw: Option<&RawPolicy>, decision: &RawDecision, outcome: &RawOutcome) -> Option<Policy> {
     match (raw, decision) {
         (Some(RawPolicy::Threshold { at }), _) => Some(Policy::Threshold {
@@ -220,14 +254,15 @@ fn training(raw: &RawTraining) -> TrainingRules {
     }
 }
 
-fn schedule(raw: Option<&RawSchedule>) -> Schedule {
+fn schedule(raw: Option<&RawSchedule>, has_budget: bool) -> Schedule {
+    let trials = if has_budget { TRIALS_WITHIN_BUDGET } else { DEFAULT_TRIALS };
     Schedule {
         train: raw
             .and_then(|raw| raw.train.as_ref())
             .map(|cron| cron.as_str().to_owned()),
         window_us: raw.and_then(|raw| raw.window).map(|window| window.as_micros()),
         minimum_rows: raw.and_then(|raw| raw.minimum_rows).unwrap_or(DEFAULT_MINIMUM_ROWS),
-        trials: raw.and_then(|raw| raw.trials).unwrap_or(DEFAULT_TRIALS),
+        trials: raw.and_then(|raw| raw.trials).unwrap_or(trials),
     }
 }
 

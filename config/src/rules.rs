@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use lakeloop_domain::{Aggregation, FeatureType, OutcomeType};
+use lakeloop_domain::{Aggregation, FeatureType, OutcomeType, SearchParameter};
 
 use crate::document::{Document, Problem, joined, quoted};
 use crate::expectation::listed;
 use crate::lower::{feature_value, label, outcome_type, policy};
 use crate::nearest::nearest;
 use crate::raw::{
-    RawAbsent, RawBaseline, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawOutcome, RawPolicy,
+    RawAbsent, RawBaseline, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawModel, RawObjective,
+    RawOutcome, RawPolicy, RawQualityMetric, RawSearchRange,
 };
 
 /// The column of a model's input that holds the action.
@@ -48,6 +49,18 @@ pub(crate) fn violations(document: &Document<'_>, raw: &RawBlueprint, unsound: &
             rules.policy(decision, &label, raw.policy.as_ref());
         }
         rules.something_to_see(raw, decision, &label);
+        rules.quantile(decision, &label);
+    }
+    if let Some(model) = &raw.model {
+        if let (Some(decision), Some(outcome)) = (&raw.decision, &raw.outcome) {
+            let label = label(raw, outcome);
+            rules.objective(decision, &label, model);
+            rules.metric(decision, &label, model);
+        }
+        rules.monotone(raw, model);
+        for (parameter, range) in model.search_space.iter().flat_map(|space| space.ranges()) {
+            rules.range(parameter, range);
+        }
     }
     rules.row_weights(raw);
     rules.problems
@@ -339,6 +352,114 @@ impl Rules<'_, '_> {
                 self.report(&path, message);
             }
             _ => {}
+        }
+    }
+
+    fn quantile(&mut self, decision: &RawDecision, outcome: &RawOutcome) {
+        let RawDecision::Number {
+            quantile: Some(quantile),
+            ..
+        } = decision
+        else {
+            return;
+        };
+        let path = ["decision", "quantile"];
+        if !(*quantile > 0.0 && *quantile < 1.0) {
+            let message = format!("{quantile} is no quantile; write a number above 0 and below 1, such as 0.9");
+            self.report(&path, message);
+        }
+        if outcome_type(outcome) != OutcomeType::Number {
+            let message = "only a number has quantiles; write outcome.type = \"number\", or remove this key";
+            self.report(&path, message.into());
+        }
+    }
+
+    fn objective(&mut self, decision: &RawDecision, outcome: &RawOutcome, model: &RawModel) {
+        let Some(objective) = model.objective else { return };
+        let (path, number) = (["model", "objective"], outcome_type(outcome) == OutcomeType::Number);
+        let ranks = matches!(decision, RawDecision::Rank { .. });
+        let asks_quantile = matches!(decision, RawDecision::Number { quantile: Some(_), .. });
+        let message = match objective {
+            RawObjective::Ndcg if !ranks => {
+                "\"ndcg\" puts candidates in order, which only decision.kind = \"rank\" does; remove it, or write that kind"
+            }
+            RawObjective::Ndcg => return,
+            _ if !number => "this is a loss of numbers, but the outcome is none; remove it, or write outcome.type = \"number\"",
+            _ if asks_quantile => "a quantile has a loss of its own; remove this key, or remove decision.quantile",
+            _ => return,
+        };
+        self.report(&path, message.into());
+    }
+
+    fn metric(&mut self, decision: &RawDecision, outcome: &RawOutcome, model: &RawModel) {
+        let Some(metric) = model.metric else { return };
+        let path = ["model", "metric"];
+        let asks_quantile = matches!(decision, RawDecision::Number { quantile: Some(_), .. });
+        if asks_quantile || matches!(model.objective, Some(RawObjective::Ndcg)) {
+            let message = "a quantile and a ranking by \"ndcg\" have metrics of their own; remove this key";
+            return self.report(&path, message.into());
+        }
+        let (fits, wanted) = match outcome_type(outcome) {
+            OutcomeType::YesNo => (
+                matches!(metric, RawQualityMetric::Auc | RawQualityMetric::LogLoss),
+                "a yes/no outcome is judged by \"log_loss\" or \"auc\"",
+            ),
+            OutcomeType::Number => (
+                matches!(metric, RawQualityMetric::Rmse | RawQualityMetric::Mae),
+                "a number is judged by \"rmse\" or \"mae\"",
+            ),
+            OutcomeType::Category => (
+                matches!(metric, RawQualityMetric::MultiLogLoss),
+                "a category is judged by \"multi_log_loss\"",
+            ),
+        };
+        if !fits {
+            self.report(&path, format!("{wanted}; write that, or leave it out"));
+        }
+    }
+
+    /// What may only go one way must have an order, and be seen by the model.
+    fn monotone(&mut self, raw: &RawBlueprint, model: &RawModel) {
+        if ["context", "features", "candidates"].iter().any(|section| !self.is_sound(section)) {
+            return;
+        }
+        let fields = raw.context.iter().chain(raw.candidates.iter().flatten());
+        let fields = fields
+            .filter(|(_, field)| field.is_feature())
+            .map(|(name, field)| (name, field.feature_type()));
+        let views = raw.features.values().flat_map(|view| &view.columns);
+        let seen: BTreeMap<&String, FeatureType> = fields
+            .chain(views.map(|(name, column)| (name, column.feature_type())))
+            .collect();
+        for name in model.monotone.keys() {
+            let path = ["model", "monotone", name.as_str()];
+            match seen.get(name) {
+                Some(FeatureType::Number | FeatureType::Boolean) => {}
+                Some(FeatureType::Category) => {
+                    let message = "a category has no order to go up in; write a number or boolean feature, or remove it";
+                    self.report(&path, message.into());
+                }
+                None => {
+                    let wanted = match nearest(name, seen.keys().map(|name| name.as_str())) {
+                        Some(meant) => format!("did you mean {}?", quoted(meant)),
+                        None => "write the name of a feature".to_owned(),
+                    };
+                    self.report(&path, format!("no feature has this name; {wanted}"));
+                }
+            }
+        }
+    }
+
+    fn range(&mut self, parameter: SearchParameter, range: RawSearchRange) {
+        let path = ["model", "search_space", parameter.as_str()];
+        let (least, most) = parameter.bounds();
+        let RawSearchRange { minimum, maximum } = range;
+        // Written so that no number passes that cannot be compared.
+        if !(minimum >= least && maximum <= most && minimum <= maximum) {
+            let message = format!(
+                "from {minimum} to {maximum} is no range of it; write a minimum of at least {least} and a maximum of at most {most}"
+            );
+            self.report(&path, message);
         }
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, Gate, LabelPart,
+    AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, Gate, LabelPart, LearningSpec,
     LearningTarget, Micros, OutcomeType, Policy, Rewards, StrategyName, TrainingRules,
 };
 
@@ -77,6 +77,10 @@ pub struct FeatureView {
     pub freshness_us: Option<i64>,
     /// What to read.
     pub columns: Vec<FeatureColumn>,
+    /// What reading the view costs a decision, in microseconds, for a search that weighs what each feature is worth; not
+    /// written when not declared, so that older versions stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_us: Option<f64>,
 }
 
 /// The outcome that the strategy learns from.
@@ -142,6 +146,9 @@ pub struct Blueprint {
     pub rewards: Rewards,
     /// What a model may cost.
     pub limits: ModelLimits,
+    /// How a model is learned, where that is not left open; not written when it is, so that older versions stay.
+    #[serde(default, skip_serializing_if = "LearningSpec::is_empty")]
+    pub learning: LearningSpec,
     /// How scores become a choice.
     pub policy: Policy,
     /// When to train.
@@ -244,11 +251,15 @@ impl Blueprint {
         }
     }
 
-    /// What a model of this strategy predicts; for rankings, of each candidate alone.
+    /// What a model of this strategy predicts, as far as the blueprint says; for rankings, of each candidate alone. Which
+    /// loss a number is learned by may be chosen from the labels (see [`LearningTarget::answers`]).
     pub fn learning_target(&self) -> LearningTarget {
         match self.label_type() {
             OutcomeType::YesNo => LearningTarget::Binary,
-            OutcomeType::Number => LearningTarget::Regression,
+            OutcomeType::Number => match self.learning.quantile {
+                Some(quantile) => LearningTarget::Quantile { quantile },
+                None => LearningTarget::Regression,
+            },
             OutcomeType::Category => LearningTarget::MultiClass {
                 classes: self.actions(),
             },

@@ -32,6 +32,8 @@ mod ranking;
 
 mod outcome;
 
+mod learning;
+
 mod reward;
 
 mod decision;
@@ -58,6 +60,7 @@ pub use ids::{
     RunId, StrategyName, TrainingSetId, UnitId,
 };
 pub use job::{JobKind, JobRun, RunState};
+pub use learning::{FinalFit, LearningSpec, Monotone, Objective, QualityMetric, SearchParameter, SearchRange};
 pub use model::{
     Calibration, EncodedColumn, Encoding, LearningTarget, ModelMetrics, ModelRecord, ModelStage, Provenance, StageMove,
 };

@@ -5,18 +5,53 @@ use serde::{Deserialize, Serialize};
 use crate::{BlueprintVersion, FeatureType, Micros, ModelVersion, PredictionInterval, StrategyName, TrainingSetId};
 
 /// What a model predicts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum LearningTarget {
     /// The probability that the label is yes.
     Binary,
-    /// The expected label.
+    /// The expected label, learned and judged by the squared error.
     Regression,
+    /// A quantile of the label: learned and judged by the pinball loss; 0.5 is the median, by the absolute error.
+    Quantile {
+        /// Which, in (0, 1).
+        quantile: f64,
+    },
+    /// The expected label, of amounts of at least 0 whose spread grows with their size: learned and judged by the Tweedie
+    /// deviance of a variance power, where 2 is the gamma deviance (of amounts above 0).
+    Amount {
+        /// The variance power, in (1, 2].
+        power: f64,
+    },
+    /// A score that puts the candidates of one ranking in order and means nothing else: learned by LambdaMART, judged by
+    /// NDCG.
+    Order,
     /// The probability of each class; class `i` is `classes[i]`, an action.
     MultiClass {
         /// The classes, in the order of the model's outputs.
         classes: Vec<String>,
     },
+}
+
+impl LearningTarget {
+    /// True when a model of this target answers what a blueprint asks for by `asked`: the same, or, where an expected
+    /// number is asked for, any target that says where the label lies, and where candidates are ranked, an order of them.
+    pub fn answers(&self, asked: &Self, ranks: bool) -> bool {
+        match (asked, self) {
+            (Self::Regression, Self::Amount { .. }) => true,
+            (Self::Regression, Self::Quantile { quantile }) => *quantile == 0.5,
+            (Self::Regression | Self::Binary, Self::Order) => ranks,
+            _ => self == asked,
+        }
+    }
+
+    /// Values that a model of this target puts out for one row.
+    pub fn n_outputs(&self) -> usize {
+        match self {
+            Self::MultiClass { classes } => classes.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// How one column of a model's input is made from a feature.
@@ -63,7 +98,8 @@ pub enum Calibration {
 /// How good a model is on the rows that it was not fitted on, with what it cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelMetrics {
-    /// The metric that the search chose by: `auc`, `log_loss`, `rmse` or `multi_log_loss`.
+    /// The metric that the search chose by: `auc`, `log_loss`, `multi_log_loss`, `rmse`, `mae`,
+    /// `pinball`, `tweedie_deviance`, `gamma_deviance` or `ndcg`.
     pub metric: String,
     /// Its value on the validation rows.
     pub value: f64,

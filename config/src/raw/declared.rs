@@ -100,30 +100,6 @@ pub struct RawRange {
     pub maximum: f64,
 }
 
-/// The metric that a search chooses by.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RawQualityMetric {
-    /// Area under the ROC curve.
-    Auc,
-    /// Mean negative log-likelihood.
-    LogLoss,
-    /// Root of the mean squared error.
-    Rmse,
-    /// Mean negative log-likelihood over several classes.
-    MultiLogLoss,
-}
-
-/// The way in which a feature may move the score.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RawMonotone {
-    /// Never down as the feature goes up.
-    Increasing,
-    /// Never up as the feature goes up.
-    Decreasing,
-}
-
 /// How a new model comes into traffic.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

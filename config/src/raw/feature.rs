@@ -92,6 +92,8 @@ pub struct RawFeatureView {
     pub entity: String,
     /// A value older than this counts as missing. Without it no value is too old.
     pub freshness: Option<Period>,
+    /// What reading the view costs a decision. A search drops features whose gain does not pay for it.
+    pub cost: Option<Period>,
     /// The columns to read. Each has a type, or a table with more about it.
     #[schemars(extend("minProperties" = 1, "propertyNames" = crate::form::Form::FeatureName.schema()))]
     pub columns: BTreeMap<String, RawFeatureColumn>,

@@ -16,6 +16,8 @@ use crate::quantity::{ByteSize, Period};
 
 mod feature;
 
+mod learning;
+
 mod reward;
 
 mod training;
@@ -26,6 +28,7 @@ pub use feature::{
     RawContextField, RawContextFieldTable, RawFeatureColumn, RawFeatureColumnTable, RawFeatureType, RawFeatureView,
     RawMissing, RawValue,
 };
+pub use learning::{RawFinalFit, RawMonotone, RawObjective, RawQualityMetric, RawSearchRange, RawSearchSpace};
 pub use reward::RawReward;
 pub use training::{RawBaseline, RawRowWeights, RawTraining};
 
@@ -114,10 +117,12 @@ pub enum RawDecision {
         #[schemars(schema_with = "crate::form::word")]
         default: String,
     },
-    /// A number: the expected outcome.
+    /// A number: the expected outcome, or a quantile of it.
     Number {
         /// The number while nothing is learned and when anything fails.
         default: f64,
+        /// Predict this quantile of the outcome, such as 0.9, rather than its mean.
+        quantile: Option<f64>,
     },
     /// An order of candidates that come with the request. While nothing is learned and when anything fails, it is the
     /// request's own.
@@ -125,15 +130,6 @@ pub enum RawDecision {
         /// At most this many candidates are returned. Without it all are.
         #[schemars(range(min = 1))]
         at_most: Option<u32>,
-    },
-    /// A quantile of the outcome.
-    #[schemars(extend("x-built" = false))]
-    Quantile {
-        /// Which quantile.
-        #[schemars(schema_with = "crate::form::probability")]
-        quantile: f64,
-        /// The number while nothing is learned and when anything fails.
-        default: f64,
     },
 }
 
@@ -243,17 +239,24 @@ pub struct RawModel {
     pub max_latency: Option<Period>,
     /// The largest that the saved model may be.
     pub max_size: Option<ByteSize>,
-    /// The metric that the search chooses by.
-    #[schemars(extend("x-built" = false))]
-    pub metric: Option<declared::RawQualityMetric>,
-    /// Features whose effect on the score may only go one way.
-    #[schemars(extend("x-built" = false))]
-    pub monotone: Option<BTreeMap<String, declared::RawMonotone>>,
-    /// The parameters that the search varies, each with its range.
-    #[schemars(extend("x-built" = false))]
-    pub search_space: Option<BTreeMap<String, declared::RawRange>>,
-    /// The longest that the search may take.
-    #[schemars(extend("x-built" = false))]
+    /// The loss that is minimised. Without it, it is chosen from the labels, and the run says why. Numbers:
+    /// `squared_error`, `absolute_error`, `tweedie` (amounts of at least 0, many of them 0), `gamma` (amounts above 0);
+    /// rankings: `ndcg`.
+    pub objective: Option<RawObjective>,
+    /// The metric that the search chooses by: `auc` or `log_loss` for yes/no outcomes, `rmse` or `mae` for numbers,
+    /// `multi_log_loss` for categories. Without it the objective's own.
+    pub metric: Option<RawQualityMetric>,
+    /// Features whose effect on the score may only go one way: numbers or booleans.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = crate::form::Form::FeatureName.schema()))]
+    pub monotone: BTreeMap<String, RawMonotone>,
+    /// Parameters of XGBoost with ranges that take the place of the search's own.
+    pub search_space: Option<RawSearchSpace>,
+    /// Which rows the registered model is fitted on: `train_rows` (unless said otherwise), so that its metrics are its own;
+    /// or `all_rows`: once more with what validated best, the latest rows included.
+    pub final_fit: Option<RawFinalFit>,
+    /// The longest that search, fit and checks may take together; the best model so far is kept. With it, trials are
+    /// unlimited unless `schedule.trials` says otherwise.
     pub budget: Option<Period>,
 }
 
@@ -312,7 +315,8 @@ pub struct RawSchedule {
     /// With fewer labelled decisions than this, training waits; 200 unless said otherwise.
     #[schemars(range(min = 1))]
     pub minimum_rows: Option<u64>,
-    /// How many models the search tries; 8 unless said otherwise.
+    /// How many models the search tries; 8 unless said otherwise, and
+    /// without `model.budget`.
     #[schemars(range(min = 1, max = 1000))]
     pub trials: Option<u32>,
     /// When to write readouts, in the form of `train`.

@@ -9,6 +9,8 @@ mod keys;
 
 mod sections;
 
+mod learning;
+
 mod rewards;
 
 /// A valid blueprint that the cases below spoil in one place.

@@ -325,7 +325,7 @@ fn check_model(blueprint: &Blueprint, model: &Model) -> Result<(), BundleError> 
         });
     }
     let expected = blueprint.learning_target();
-    if *model.target() != expected {
+    if !model.target().answers(&expected, blueprint.ranks()) {
         return Err(BundleError::Target {
             strategy: strategy(),
             version,

@@ -3,7 +3,8 @@
 //! What a score is, by the model's target, always f64 and finite:
 //!
 //! - binary: the calibrated probability that the label is yes;
-//! - regression: the prediction;
+//! - regression, quantiles and amounts: the prediction;
+//! - order: a score that only puts candidates in order;
 //! - multi-class: the probability of each class, in the order of the classes.
 //!
 //! Scoring a batch for an evaluation and scoring one decision run the same lines. Which models exist, and which one
@@ -312,6 +313,9 @@ fn check_outputs(target: &LearningTarget, ensemble: &Ensemble) -> Result<(), Mod
     let (fits, expected, n_outputs) = match target {
         LearningTarget::Binary => (link == Link::Logistic, "a probability", 1),
         LearningTarget::Regression => (link != Link::Softmax, "a number", 1),
+        LearningTarget::Quantile { .. } => (link != Link::Softmax, "a quantile", 1),
+        LearningTarget::Amount { .. } => (link == Link::Exponential, "an amount of at least 0", 1),
+        LearningTarget::Order => (link == Link::Identity, "a score that puts candidates in order", 1),
         LearningTarget::MultiClass { classes } => (link == Link::Softmax, "class probabilities", classes.len()),
     };
     if !fits {

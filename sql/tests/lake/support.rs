@@ -8,7 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use lakeloop_domain::{
     AbsentLabel, Aggregation, Blueprint, BlueprintVersion, Choice, ContextField, DecisionId, DecisionKind,
     DecisionReason, DecisionRecord, FeatureColumn, FeatureType, FeatureValue, FeatureView, FeatureViewName, Micros,
-    ModelLimits, NamedValue, OutcomeId, OutcomeRecord, OutcomeSpec, OutcomeType, OutcomeValue, Policy, Rewards,
+    LearningSpec, ModelLimits, NamedValue, OutcomeId, OutcomeRecord, OutcomeSpec, OutcomeType, OutcomeValue, Policy, Rewards,
     Schedule, StrategyName, UnitId,
 };
 use lakeloop_lake::{Append, Lake, TableName, rows};
@@ -145,6 +145,7 @@ pub fn blueprint(features: Vec<FeatureView>) -> Blueprint {
         },
         rewards: Rewards::default(),
         limits: ModelLimits::default(),
+        learning: LearningSpec::default(),
         policy: Policy::EpsilonGreedy { epsilon: 1.0 },
         schedule: Schedule {
             train: None,
@@ -168,6 +169,7 @@ pub fn weather(freshness_us: Option<i64>) -> FeatureView {
         name: FeatureViewName::new("weather").unwrap(),
         entity: "station".into(),
         freshness_us,
+        cost_us: None,
         columns: vec![
             column("Temp", FeatureType::Number, FeatureValue::Number(-99.0)),
             column("rain", FeatureType::Boolean, FeatureValue::Missing),

@@ -57,6 +57,7 @@ pub fn blueprint(name: &str, description: &str) -> Blueprint {
             name: FeatureViewName::new("items").unwrap(),
             entity: Arc::from("unit"),
             freshness_us: Some(1),
+            cost_us: None,
             columns: vec![FeatureColumn {
                 name: Arc::from("price"),
                 feature_type: FeatureType::Number,
@@ -75,6 +76,7 @@ pub fn blueprint(name: &str, description: &str) -> Blueprint {
             max_latency_us: Some(0.1),
             max_bytes: Some(u64::MAX),
         },
+        learning: Default::default(),
         policy: Policy::EpsilonGreedy { epsilon: 0.1 },
         schedule: Schedule {
             train: None,

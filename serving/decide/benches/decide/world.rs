@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lakeloop_decide::{Bundle, Model, ModelParts};
 use lakeloop_domain::{
     AbsentLabel, Aggregation, AppliedBlueprint, Blueprint, Calibration, ContextField, DecisionKind, EncodedColumn,
-    Encoding, FeatureType, FeatureValue, Features, LearningTarget, ModelLimits, ModelVersion, NamedValue, OutcomeSpec,
+    Encoding, FeatureType, FeatureValue, Features, LearningSpec, LearningTarget, ModelLimits, ModelVersion, NamedValue, OutcomeSpec,
     OutcomeType, Policy, Rewards, Schedule, StrategyName,
 };
 use serde_json::json;
@@ -97,6 +97,7 @@ fn blueprint() -> Blueprint {
         },
         rewards: Rewards::default(),
         limits: ModelLimits::default(),
+        learning: LearningSpec::default(),
         policy: Policy::Threshold { at: 0.5 },
         schedule: Schedule {
             train: None,

@@ -7,7 +7,7 @@ use lakeloop_decide::{Bundle, Model};
 use lakeloop_domain::{
     AbsentLabel, Aggregation, AppliedBlueprint, Blueprint, Calibration, Candidate, CandidateId, ContextField,
     DecisionKind, EncodedColumn, Encoding, FeatureColumn, FeatureType, FeatureValue, FeatureView, FeatureViewName,
-    Features, ModelLimits, ModelMetrics, ModelRecord, ModelStage, ModelVersion, NamedValue, OutcomeSpec, OutcomeType,
+    Features, LearningSpec, ModelLimits, ModelMetrics, ModelRecord, ModelStage, ModelVersion, NamedValue, OutcomeSpec, OutcomeType,
     Policy, Provenance, Rewards, Schedule, StrategyName, TrainingSetId,
 };
 use serde_json::{Value, json};
@@ -53,6 +53,7 @@ pub fn blueprint(decision: DecisionKind, outcome_type: OutcomeType, policy: Poli
             name: FeatureViewName::new("weather").unwrap(),
             entity: "city".into(),
             freshness_us: None,
+            cost_us: None,
             columns: vec![FeatureColumn {
                 name: "rain".into(),
                 feature_type: FeatureType::Boolean,
@@ -68,6 +69,7 @@ pub fn blueprint(decision: DecisionKind, outcome_type: OutcomeType, policy: Poli
         },
         rewards: Rewards::default(),
         limits: ModelLimits::default(),
+        learning: LearningSpec::default(),
         policy,
         schedule: Schedule {
             train: None,
