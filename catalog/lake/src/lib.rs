@@ -40,6 +40,8 @@ pub mod job_runs;
 
 pub mod evaluations;
 
+pub mod trials;
+
 mod judged;
 
 mod log;

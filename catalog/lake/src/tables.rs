@@ -108,7 +108,15 @@ impl TableName {
             Self::TrainingSets => &["n_late_outcomes", "n_missed_outcomes"],
             Self::Models => &["prediction_interval", "card", "card_markdown"],
             Self::Blueprints => &["reason"],
-            Self::Trials | Self::JobRuns | Self::Evaluations | Self::Features(_) => &[],
+            Self::Trials => &[
+                "fold_values",
+                "rungs",
+                "is_complete",
+                "latency_p50_us",
+                "latency_p99_us",
+                "feature_cost_us",
+            ],
+            Self::JobRuns | Self::Evaluations | Self::Features(_) => &[],
         }
     }
 
@@ -366,6 +374,12 @@ static TRIALS: LazyLock<SchemaRef> = LazyLock::new(|| {
         flag("chosen"),
         instant("started_at"),
         optional(text("error")),
+        optional(text("fold_values")),
+        optional(text("rungs")),
+        optional(flag("is_complete")),
+        optional(number("latency_p50_us")),
+        optional(number("latency_p99_us")),
+        optional(number("feature_cost_us")),
     ])
 });
 

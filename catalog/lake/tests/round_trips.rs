@@ -263,6 +263,12 @@ prop_compose! {
         cpu_seconds in proptest::option::of(any_number()),
         chosen in any::<bool>(),
         started_at in any_instant(),
+        fold_values in proptest::collection::vec(any_number(), 0..4),
+        rungs in proptest::option::of(any_text()),
+        is_complete in proptest::option::of(any::<bool>()),
+        costs in (
+            proptest::option::of(any_number()), proptest::option::of(any_number()), proptest::option::of(any_number()),
+        ),
     ) -> Trial {
         Trial {
             strategy: ids.0,
@@ -277,6 +283,12 @@ prop_compose! {
             chosen,
             started_at,
             error: texts.2,
+            fold_values,
+            rungs,
+            is_complete,
+            latency_p50_us: costs.0,
+            latency_p99_us: costs.1,
+            feature_cost_us: costs.2,
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array};
 use arrow::record_batch::RecordBatch;
 use lakeloop_domain::{Micros, StrategyName, TrainingSetId};
 
-use super::cells::{Cells, batch, flags, instants, optional_numbers, optional_smalls, optional_texts, texts, value};
+use super::cells::{
+    Cells, batch, flags, instants, optional_numbers, optional_smalls, optional_texts, texts, to_json, value,
+};
 use crate::{LakeError, TableName};
 
 /// One trial of a search: parameters that were tried, and how they did.
@@ -36,6 +38,19 @@ pub struct Trial {
     pub started_at: Micros,
     /// Why it failed, when it did.
     pub error: Option<String>,
+    /// The metric of each fold that was fitted; empty in rows of earlier versions.
+    pub fold_values: Vec<f64>,
+    /// The value at each rung at which it could have been stopped, lower being better, as JSON; `None` in rows of earlier
+    /// versions.
+    pub rungs: Option<String>,
+    /// True for a trial that was fitted to its end rather than stopped at a rung; `None` in rows of earlier versions.
+    pub is_complete: Option<bool>,
+    /// Median time of scoring one row on the serving code, in microseconds.
+    pub latency_p50_us: Option<f64>,
+    /// 99th percentile of the same.
+    pub latency_p99_us: Option<f64>,
+    /// What reading its features costs a decision, as declared, in microseconds.
+    pub feature_cost_us: Option<f64>,
 }
 
 /// The trials as rows.
@@ -46,6 +61,12 @@ pub fn trials_to_batch(trials: &[Trial]) -> Result<RecordBatch, LakeError> {
         .map(|trial| {
             let signed = trial.artifact_bytes.map(i64::try_from).transpose();
             signed.map_err(|error| value(&table, "artifact_bytes", &error.to_string()))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let fold_values = each()
+        .map(|trial| match trial.fold_values.as_slice() {
+            [] => Ok(None),
+            values => to_json(&table, "fold_values", &values).map(Some),
         })
         .collect::<Result<Vec<_>, _>>()?;
     let columns: Vec<ArrayRef> = vec![
@@ -61,6 +82,12 @@ pub fn trials_to_batch(trials: &[Trial]) -> Result<RecordBatch, LakeError> {
         flags(each().map(|trial| trial.chosen)),
         instants(each().map(|trial| trial.started_at)),
         optional_texts(each().map(|trial| trial.error.as_deref())),
+        optional_texts(fold_values.iter().map(Option::as_deref)),
+        optional_texts(each().map(|trial| trial.rungs.as_deref())),
+        Arc::new(each().map(|trial| trial.is_complete).collect::<BooleanArray>()),
+        optional_numbers(each().map(|trial| trial.latency_p50_us)),
+        optional_numbers(each().map(|trial| trial.latency_p99_us)),
+        optional_numbers(each().map(|trial| trial.feature_cost_us)),
     ];
     batch(table, columns)
 }
@@ -87,6 +114,15 @@ pub fn trials_from_batch(batch: &RecordBatch) -> Result<Vec<Trial>, LakeError> {
             chosen: cells.flag("chosen", row)?,
             started_at: cells.instant("started_at", row)?,
             error: cells.optional_text("error", row)?.map(str::to_owned),
+            fold_values: match cells.optional_text("fold_values", row)? {
+                None => Vec::new(),
+                Some(_) => cells.json("fold_values", row)?,
+            },
+            rungs: cells.optional_text("rungs", row)?.map(str::to_owned),
+            is_complete: cells.optional_flag("is_complete", row)?,
+            latency_p50_us: cells.optional_number("latency_p50_us", row)?,
+            latency_p99_us: cells.optional_number("latency_p99_us", row)?,
+            feature_cost_us: cells.optional_number("feature_cost_us", row)?,
         })
     })
 }
