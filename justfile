@@ -77,3 +77,15 @@ tree-peers:
 # a thousand strategies in one process, 10,000 hot swaps under load, and feature lookups in ten million entities (ARTIFACT: a model of 50 features)
 bench-hosting artifact=(shared / "golden" / "trees_200x6x50.ubj"):
     tests/bench/hosting "$1"
+
+# AutoML next to FLAML with all its learners: five sets, the same seconds on two cores (SETS: all, or names with commas between them)
+bench-automl budget="60" sets="all" seeds="3": flaml
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --quiet -p lakeloop-pipeline --example automl
+    binary=${CARGO_TARGET_DIR:-target}/debug/examples/automl
+    .deps/flaml/bin/python tests/bench/automl.py "$binary" "{{ shared }}" target/automl {{ budget }} {{ sets }} {{ seeds }}
+
+# FLAML with its learners, and scikit-learn's sets, to compare AutoML with
+flaml:
+    test -x .deps/flaml/bin/python || { python3 -m venv .deps/flaml && .deps/flaml/bin/pip install --quiet --disable-pip-version-check 'flaml[automl]' pyarrow; }

@@ -380,6 +380,15 @@ pub enum ModelsCommand {
         /// Where to write it.
         file: PathBuf,
     },
+    /// What the latest search found: the front of quality, latency, size and feature cost, printed and drawn.
+    #[command(after_help = "Example:\n  lakeloop models front menu --plot menu-front.svg")]
+    Front {
+        /// The strategy.
+        strategy: String,
+        /// Where to draw it, as SVG; STRATEGY-front.svg here unless said otherwise.
+        #[arg(long)]
+        plot: Option<PathBuf>,
+    },
 }
 
 /// `lakeloop replay`

@@ -45,12 +45,18 @@ fn draw(bar: &ProgressBar, report: &Progress, said: &mut String) {
         Stage::Publishing => "publishing",
     };
     let best = report.best.map_or_else(String::new, |best| format!(", best {best:.5}"));
+    let trials = match (report.n_trials_done, report.seconds_left) {
+        (0, None) => String::new(),
+        (n_done, None) => format!(", trial {n_done} of {}", report.n_trials),
+        (n_done, Some(left)) => format!(", {n_done} trials, {left:.0} s left"),
+    };
     let line = format!("{}: {stage}{best}", report.strategy);
     bar.set_length(u64::from(report.n_trials));
     bar.set_position(u64::from(report.n_trials_done));
-    bar.set_message(line.clone());
+    bar.set_message(format!("{line}{trials}"));
+    // Without a terminal a line is worth it when something has changed but the count.
     if !std::io::stderr().is_terminal() && line != *said {
-        eprintln!("{line} ({}/{} trials)", report.n_trials_done, report.n_trials);
+        eprintln!("{line}{trials}");
         *said = line;
     }
 }

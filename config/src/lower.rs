@@ -2,13 +2,14 @@
 
 use lakeloop_domain::{
     AbsentLabel, Aggregation, Baseline, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureValue,
-    FeatureView, FeatureViewName, Gate, LearningSpec, ModelLimits, NamedOutcome, OffPolicyGate, OutcomeSpec, OutcomeType, Policy,
-    RewardWeight, Rewards, RowWeights, Schedule, SearchRange, TrainingRules,
+    FeatureView, FeatureViewName, Gate, LearningSpec, ModelLimits, NamedOutcome, OffPolicyGate, OutcomeSpec,
+    OutcomeType, Policy, RewardWeight, Rewards, RowWeights, Schedule, SearchRange, TrainingRules,
 };
 
 use crate::raw::{
     RawAbsent, RawAbsentWord, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawGate, RawModel,
-    RawOutcome, RawOutcomeType, RawPolicy, RawRowWeights, RawSchedule, RawSearchRange, RawSearchSpace, RawTraining, RawValue,
+    RawOutcome, RawOutcomeType, RawPolicy, RawRowWeights, RawSchedule, RawSearchRange, RawSearchSpace, RawTraining,
+    RawValue,
 };
 
 /// The share of explored decisions unless declared.
@@ -59,7 +60,10 @@ pub(crate) fn blueprint(raw: &RawBlueprint) -> Option<Blueprint> {
         limits: raw.model.as_ref().map_or_else(ModelLimits::default, limits),
         learning: learning(raw_decision, raw.model.as_ref()),
         policy: policy(raw.policy.as_ref(), raw_decision, &label(raw, raw_outcome))?,
-        schedule: schedule(raw.schedule.as_ref(), raw.model.as_ref().is_some_and(|model| model.budget.is_some())),
+        schedule: schedule(
+            raw.schedule.as_ref(),
+            raw.model.as_ref().is_some_and(|model| model.budget.is_some()),
+        ),
         gate: raw.gate.as_ref().map_or_else(Gate::default, gate),
         training: raw.training.as_ref().map_or_else(TrainingRules::default, training),
     })
@@ -255,7 +259,11 @@ fn training(raw: &RawTraining) -> TrainingRules {
 }
 
 fn schedule(raw: Option<&RawSchedule>, has_budget: bool) -> Schedule {
-    let trials = if has_budget { TRIALS_WITHIN_BUDGET } else { DEFAULT_TRIALS };
+    let trials = if has_budget {
+        TRIALS_WITHIN_BUDGET
+    } else {
+        DEFAULT_TRIALS
+    };
     Schedule {
         train: raw
             .and_then(|raw| raw.train.as_ref())

@@ -384,7 +384,9 @@ impl Rules<'_, '_> {
                 "\"ndcg\" puts candidates in order, which only decision.kind = \"rank\" does; remove it, or write that kind"
             }
             RawObjective::Ndcg => return,
-            _ if !number => "this is a loss of numbers, but the outcome is none; remove it, or write outcome.type = \"number\"",
+            _ if !number => {
+                "this is a loss of numbers, but the outcome is none; remove it, or write outcome.type = \"number\""
+            }
             _ if asks_quantile => "a quantile has a loss of its own; remove this key, or remove decision.quantile",
             _ => return,
         };
@@ -420,7 +422,10 @@ impl Rules<'_, '_> {
 
     /// What may only go one way must have an order, and be seen by the model.
     fn monotone(&mut self, raw: &RawBlueprint, model: &RawModel) {
-        if ["context", "features", "candidates"].iter().any(|section| !self.is_sound(section)) {
+        if ["context", "features", "candidates"]
+            .iter()
+            .any(|section| !self.is_sound(section))
+        {
             return;
         }
         let fields = raw.context.iter().chain(raw.candidates.iter().flatten());
@@ -436,7 +441,8 @@ impl Rules<'_, '_> {
             match seen.get(name) {
                 Some(FeatureType::Number | FeatureType::Boolean) => {}
                 Some(FeatureType::Category) => {
-                    let message = "a category has no order to go up in; write a number or boolean feature, or remove it";
+                    let message =
+                        "a category has no order to go up in; write a number or boolean feature, or remove it";
                     self.report(&path, message.into());
                 }
                 None => {

@@ -79,9 +79,28 @@ async fn run_now(
     };
     let mut rows = Vec::new();
     let mut failures = Vec::new();
+    let (mut signals, mut n_asked) = (StopSignals::listen()?, 0_u32);
     for strategy in strategies {
+        if n_asked > 0 {
+            break;
+        }
         let progress = TrainingProgress::watch(ctx);
-        let outcome = run_job(ctx, job, strategy.as_ref(), as_of).await;
+        let running = run_job(ctx, job, strategy.as_ref(), as_of);
+        tokio::pin!(running);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut running => break outcome,
+                () = signals.next() => {
+                    n_asked += 1;
+                    if job == JobKind::Train && n_asked == 1 {
+                        output.say("ending the search with the best model so far; once more stops without one")?;
+                        ctx.choose_now();
+                    } else {
+                        ctx.stop();
+                    }
+                }
+            }
+        };
         progress.stop();
         match outcome {
             Ok(outcome) => {

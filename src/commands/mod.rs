@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod card;
 pub mod evaluate;
+pub mod front;
 pub mod import;
 pub mod init;
 pub mod jobs;

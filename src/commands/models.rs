@@ -9,8 +9,7 @@ use lakeloop_lake::registry::{self, StageMoved};
 use serde_json::json;
 
 use crate::arguments::{ModelsArguments, ModelsCommand};
-use crate::commands::card;
-use crate::commands::rollback;
+use crate::commands::{card, front, rollback};
 use crate::home;
 use crate::output::Output;
 
@@ -75,6 +74,10 @@ pub async fn run(home: &Path, args: &ModelsArguments, output: &Output) -> anyhow
         ModelsCommand::Rollback { strategy, to, reason } => {
             let strategy = StrategyName::new(strategy.as_str())?;
             rollback::model(&lake, &strategy, to.map(ModelVersion), reason, output).await
+        }
+        ModelsCommand::Front { strategy, plot } => {
+            let file = plot.clone().unwrap_or_else(|| format!("{strategy}-front.svg").into());
+            front::run(&lake, strategy, &file, output).await
         }
         ModelsCommand::Export {
             strategy,

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, Gate, LabelPart, LearningSpec,
-    LearningTarget, Micros, OutcomeType, Policy, Rewards, StrategyName, TrainingRules,
+    AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, Gate, LabelPart,
+    LearningSpec, LearningTarget, Micros, OutcomeType, Policy, Rewards, StrategyName, TrainingRules,
 };
 
 /// What is decided, with the default that is returned while nothing is learned or when anything fails.

@@ -20,7 +20,10 @@ pub async fn append(
         app_id: format!("trials/{training_set_id}"),
         version: i64::try_from(n_before + trials.len()).unwrap_or(i64::MAX),
     };
-    match lake.append(&TABLE, vec![trials_to_batch(trials)?], Some(writer)).await? {
+    match lake
+        .append(&TABLE, vec![trials_to_batch(trials)?], Some(writer))
+        .await?
+    {
         Append::Committed { .. } | Append::AlreadyCommitted => Ok(()),
     }
 }
@@ -46,9 +49,8 @@ async fn find(lake: &Lake, filter: Expr) -> Result<Vec<Trial>, LakeError> {
         by_set.then(a.trial.cmp(&b.trial)).then(a.started_at.cmp(&b.started_at))
     });
     // What was fitted again after a crash came to the same; one row of it is enough.
-    trials.dedup_by(|later, earlier| {
-        (&later.training_set_id, later.trial) == (&earlier.training_set_id, earlier.trial)
-    });
+    trials
+        .dedup_by(|later, earlier| (&later.training_set_id, later.trial) == (&earlier.training_set_id, earlier.trial));
     Ok(trials)
 }
 

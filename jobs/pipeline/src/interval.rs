@@ -30,7 +30,8 @@ pub(crate) fn intervals(
     folds: &OutOfFold,
     (scores, labels): (&[f64], &[f64]),
 ) -> Option<Intervals> {
-    if matches!(target, LearningTarget::Binary | LearningTarget::MultiClass { .. }) {
+    // A quantile is a bound itself, and an order says nothing about a number.
+    if !matches!(target, LearningTarget::Regression | LearningTarget::Amount { .. }) {
         return None;
     }
     let residuals = |labels: &[f64], predictions: &[f64]| -> Vec<f64> {

@@ -49,6 +49,10 @@ pub(crate) fn ladder(data: &TrainingData, problem: &Problem<'_>, ranks: bool) ->
         baseline: Baseline::Constant,
         scores: constant_scores(problem.target, problem.train.labels, problem.train.weights, n_rows),
     }];
+    // One split or one line is no order of its own: of orders, only the constant one is compared with.
+    if *problem.target == LearningTarget::Order {
+        return Ok(rungs);
+    }
     // The candidates of a ranking share their unit; its last label is that of one of them.
     let last = if ranks { None } else { last_value(data, problem.target) };
     rungs.extend(last.map(|scores| Rung {
@@ -126,11 +130,13 @@ fn fitted(
             rows: &rows,
             labels: &problem.train.labels[latest[0]..],
             weights: problem.train.weights.map(|weights| &weights[latest[0]..]),
+            groups: &[],
         },
         LabelledMatrix {
             rows: validation,
             labels: problem.validation.labels,
             weights: problem.validation.weights,
+            groups: &[],
         },
         &options,
     )?;

@@ -33,9 +33,25 @@ mod fit;
 
 mod matrix;
 
+mod target;
+
 mod search;
 
+mod trial;
+
+mod ledger;
+
+mod race;
+
+mod tpe;
+
 mod parameters;
+
+mod selection;
+
+mod choice;
+
+mod order;
 
 mod xgb;
 
@@ -59,7 +75,13 @@ mod guards;
 
 mod card;
 
+mod offline;
+
+mod front;
+
 mod publish;
+
+mod resume;
 
 mod promote;
 
@@ -97,8 +119,11 @@ pub use evaluate::{
     blueprint_in_force, evaluate, words,
 };
 pub use folds::{Fold, Grouping, folds};
+pub use front::{FrontPoint, pareto_front};
 pub use loss::Gain;
-pub use parameters::{Parameters, design};
+pub use matrix::FreeText;
+pub use offline::{OfflineFit, fit_rows};
+pub use parameters::Parameters;
 pub use parity::{ParityError, TOLERANCE as PARITY_TOLERANCE};
 pub use plan::{Change, FeaturePlan, GateVerdict, Gated, ModelPlan, Plan, gate, plan};
 pub use progress::{Progress, ProgressSender, Stage};

@@ -43,6 +43,21 @@ impl Matrix {
         }
     }
 
+    /// The same rows with some of the columns, by position.
+    pub fn columns(&self, kept: &[usize]) -> Self {
+        let n_columns = self.values.len() / self.n_rows.max(1);
+        let rows = self.values.chunks_exact(n_columns.max(1));
+        let values = rows.flat_map(|row| kept.iter().map(|idx| row[*idx])).collect();
+        Self::new(values, self.n_rows)
+    }
+
+    /// Every so many-th of the rows, beginning with the first.
+    pub fn every(&self, step: usize) -> Self {
+        let n_columns = self.values.len() / self.n_rows.max(1);
+        let rows = self.values.chunks_exact(n_columns.max(1)).step_by(step.max(1));
+        Self::new(rows.flatten().copied().collect(), self.n_rows.div_ceil(step.max(1)))
+    }
+
     /// The number of rows.
     pub fn n_rows(&self) -> usize {
         self.n_rows
@@ -56,7 +71,7 @@ pub(crate) fn learn_encoding(
     layout: &FeatureLayout,
     rows: &TrainingRows,
     fitted_on: Range<usize>,
-) -> Encoding {
+) -> Result<Encoding, FreeText> {
     let mut features = layout.blank();
     let mut counts: Vec<HashMap<String, u64>> = vec![HashMap::new(); features.len()];
     for row_idx in fitted_on {
@@ -69,6 +84,9 @@ pub(crate) fn learn_encoding(
                 }
             }
         }
+    }
+    for (feature, counts) in features.iter().zip(&counts) {
+        refuse_free_text(&feature.name, counts)?;
     }
     let mut columns: Vec<EncodedColumn> = features
         .iter()
@@ -86,7 +104,40 @@ pub(crate) fn learn_encoding(
             vocabulary: blueprint.actions(),
         });
     }
-    Encoding { columns }
+    Ok(Encoding { columns })
+}
+
+/// Fewer texts than this may be a small sample of few categories.
+const MANY_TEXTS: usize = 200;
+
+/// A column of categories that holds prose: sentences of which hardly any comes twice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{column}` holds free text, such as \"{example}\": hardly a text comes twice, so trees learn nothing of it; write \
+     feature = false for it, or send what matters about it as a number or as one of few categories"
+)]
+pub struct FreeText {
+    /// The column.
+    pub column: String,
+    /// The beginning of one of its texts.
+    pub example: String,
+}
+
+/// Refuses a column in which more than half of the texts come once and have four words or more on average.
+fn refuse_free_text(column: &str, counts: &HashMap<String, u64>) -> Result<(), FreeText> {
+    let n_rows: u64 = counts.values().sum();
+    if counts.len() < MANY_TEXTS || (counts.len() as u64) * 2 < n_rows {
+        return Ok(());
+    }
+    let n_words: usize = counts.keys().map(|text| text.split_whitespace().count()).sum();
+    if n_words < 4 * counts.len() {
+        return Ok(());
+    }
+    let example = counts.keys().min().map(|text| text.chars().take(40).collect());
+    Err(FreeText {
+        column: column.to_owned(),
+        example: example.unwrap_or_default(),
+    })
 }
 
 /// The most frequent texts, by count and then by name.
@@ -118,6 +169,25 @@ pub(crate) fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn free_text_is_refused_and_ids_and_categories_are_not() {
+        let counts =
+            |text: fn(usize) -> String| -> HashMap<String, u64> { (0..500).map(|idx| (text(idx), 1)).collect() };
+        let prose = counts(|idx| format!("The parcel number {idx} came late, and was wet."));
+        let refused = refuse_free_text("comment", &prose)
+            .err()
+            .map(|refused| refused.to_string());
+        let expected = "`comment` holds free text, such as \"The parcel number 0 came late, and was w\": hardly a text";
+        assert!(
+            refused.as_ref().is_some_and(|refused| refused.starts_with(expected)),
+            "{refused:?}"
+        );
+        assert_eq!(refuse_free_text("id", &counts(|idx| format!("user-{idx}"))), Ok(()));
+        let sentences = ["it came late and wet", "it came on time and dry"];
+        let few = sentences.map(|text| (text.to_owned(), 400));
+        assert_eq!(refuse_free_text("state", &few.into()), Ok(()));
+    }
 
     #[test]
     fn a_vocabulary_keeps_the_most_frequent_texts_and_orders_equals_by_name() {

@@ -114,14 +114,17 @@ fn fit_fold(problem: &Problem<'_>, fold: &Fold, parameters: &Parameters, n_round
             rows: &fitted_on,
             labels: &labels_of(&fold.train),
             weights: weights_of(problem, &fold.train).as_deref(),
+            groups: &[],
         },
         LabelledMatrix {
             rows: &asked,
             labels: &labels_of(&fold.validation),
             weights: weights_of(problem, &fold.validation).as_deref(),
+            groups: &[],
         },
         &options,
     )?;
+    let trainer = trainer.constrained(&problem.encoding.columns, &problem.applied.blueprint.learning.monotone);
     let predictions = trainer.predictions_after(parameters, &[], n_rounds)?;
     debug_assert_eq!(predictions.len(), fold.validation.len() * n_outputs(problem.target));
     Ok(predictions.into_iter().map(f64::from).collect())

@@ -169,8 +169,8 @@ mod tests {
     use super::*;
     use crate::matrix::{encode, learn_encoding};
     use crate::parameters::Parameters;
-    use crate::search::provisional;
     use crate::simulated::{LATE, applied, late, training_data, training_rows};
+    use crate::trial::provisional;
     use crate::xgb::{LabelledMatrix, Trainer, TrainerOptions};
     use lakeloop_domain::{Calibration, Encoding};
 
@@ -179,7 +179,7 @@ mod tests {
         let applied = applied(LATE);
         let data = training_data(&applied, training_rows(&applied, 1_000, 5, late));
         let layout = FeatureLayout::new(&applied.blueprint);
-        let encoding = learn_encoding(&applied.blueprint, &layout, &data.rows, data.train());
+        let encoding = learn_encoding(&applied.blueprint, &layout, &data.rows, data.train()).unwrap();
         let encoder = Encoder::new(&encoding).unwrap();
         let matrix = |range: Range<usize>| encode(&layout, &data.rows, range, &encoder).unwrap();
         let options = TrainerOptions {
@@ -192,6 +192,7 @@ mod tests {
             rows,
             labels,
             weights: None,
+            groups: &[],
         };
         let (train, validation) = (matrix(data.train()), matrix(data.validation()));
         let trainer = Trainer::new(
@@ -202,7 +203,14 @@ mod tests {
         let fit = trainer.unwrap().fit(&Parameters::defaults(options.target)).unwrap();
         let mut damaged = encoding.clone();
         damage(&mut damaged);
-        let bundle = provisional(&applied, &damaged, &Calibration::Identity, &fit.artifact).unwrap();
+        let bundle = provisional(
+            &applied,
+            options.target,
+            &damaged,
+            &Calibration::Identity,
+            &fit.artifact,
+        )
+        .unwrap();
         let reference = Reference {
             predictor: Predictor::load(&fit.artifact, &encoding.columns).unwrap(),
             encoder,

@@ -26,8 +26,10 @@ pub struct Progress {
     pub n_trials_done: u32,
     /// Trials in all; 0 until the search begins.
     pub n_trials: u32,
-    /// The best value of the metric so far; lower is better. `None` until a trial has one.
+    /// The best value of the metric so far. `None` until a trial has one.
     pub best: Option<f64>,
+    /// What is left of a budget of time, in seconds; `None` without one.
+    pub seconds_left: Option<f64>,
 }
 
 /// Where reports go: the watcher sees the latest and may miss those before it, so that nobody waits for a screen.

@@ -1,33 +1,45 @@
-//! Searches for the best model within a blueprint's limits.
+//! Searches for the best model within a blueprint's limits and within a budget of trials, of time, or of both.
 //!
-//! Every trial is fitted on the train rows, stopped early on the validation rows, loaded into the serving code and
-//! measured there: its metric, its size, its latency. The smallest metric within the limits wins; the first one among
-//! equals. The winner stays as it was fitted, on the train rows alone, so that its metrics are those of the very model
-//! that serves. For a seed the search is deterministic, except that a latency limit judges by what was measured.
+//! Parameters are proposed by [`crate::tpe`] from what earlier trials came to, beginning with the defaults and the
+//! strategy's earlier winners; [`crate::race`] stops what is hopeless; [`crate::choice`] chooses among what is left.
+//!
+//! With a budget of trials a search is a function of rows, seed and number of trials: trial `i` knows of the trials up to
+//! `i` − [`LOOKBACK`] and of no others, however many threads there are and whichever was faster. So a search that broke off
+//! goes on from the trials that were written down and reaches the same winner; only a latency limit judges by what was
+//! measured. With a budget of time a trial knows of all that have ended.
 //!
 //! Threads are spread over trials, one thread a fit: fits then never wait for each other, which on a busy machine is
 //! many times faster than threads that meet after every level of a tree, and the models do not depend on the number of
-//! threads. Latency is measured when all fits have ended and the processor is quiet.
+//! threads.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
-use lakeloop_decide::{Bundle, Model, ModelParts, Scratch};
-use lakeloop_domain::{AppliedBlueprint, Calibration, Encoding, LearningTarget, Micros, ModelLimits, ModelVersion};
+use lakeloop_domain::{AppliedBlueprint, Encoding, LearningTarget, ModelLimits};
 
+use crate::choice::{Choice, choose};
 use crate::context::Clock;
 use crate::error::PipelineError;
-use crate::latency::{Latency, measure};
-use crate::loss::{losses, metric};
-use crate::matrix::Matrix;
-use crate::parameters::{Parameters, design};
+use crate::loss::Metric;
+use crate::parameters::{Parameters, Space};
+use crate::race::Rungs;
 use crate::scoring::Sample;
-use crate::xgb::{Fit, LabelledMatrix, Trainer, TrainerOptions};
+use crate::selection;
+use crate::tpe::{Observation, propose};
+use crate::trial::{FittedTrial, Fold, Trainers, Trial, run};
+use crate::xgb::LabelledMatrix;
 
 /// Up to this many encoded values every thread gets a copy of the train rows of its own (80 MB); beyond it, one fit at a
 /// time uses all threads, and the model depends in its last bits on how many they are.
 const MAX_COPIED_VALUES: usize = 20_000_000;
+
+/// With a budget of trials, a trial knows of those that many places before it and of earlier ones.
+pub(crate) const LOOKBACK: usize = 4;
+
+/// The share of a budget of time that is left for dropping features and for the choice.
+const SHARE_AFTER_TRIALS: f64 = 0.1;
 
 /// Why a search found nothing to register.
 #[derive(Debug, thiserror::Error)]
@@ -56,226 +68,410 @@ pub enum SearchError {
     },
 }
 
-/// One trial: what was tried, and how it did.
-pub(crate) struct Trial {
-    /// What it was fitted with.
-    pub parameters: Parameters,
-    /// When it began.
-    pub started_at: Micros,
-    /// The model, or why there is none.
-    pub fitted: Result<FittedTrial, String>,
-    /// Which limit it is over, in one clause.
-    pub over_limit: Option<String>,
-}
-
-/// A model that a trial ended with.
-pub(crate) struct FittedTrial {
-    /// The model as libxgboost saved it.
-    pub fit: Fit,
-    /// The metric on the validation rows, as the serving code predicts them.
-    pub value: f64,
-    /// How long the serving code takes for a row.
-    pub latency: Latency,
-}
-
 /// What all trials have in common.
 pub(crate) struct Problem<'a> {
     /// The blueprint.
     pub applied: &'a AppliedBlueprint,
     /// What is predicted.
     pub target: &'a LearningTarget,
+    /// What trials are chosen by.
+    pub metric: Metric,
     /// How rows are encoded.
     pub encoding: &'a Encoding,
-    /// The rows fitted on.
+    /// The rows that the model is fitted on.
     pub train: LabelledMatrix<'a>,
-    /// The rows validated on.
+    /// The later rows that it is judged by.
     pub validation: LabelledMatrix<'a>,
+    /// What trials are fitted on and compared by: the two above, unless told otherwise; at least one fold.
+    pub folds: &'a [Fold<'a>],
+    /// For each validation row, fold after fold, which decision it stems from, as numbers that change from one to the next.
+    pub decisions: &'a [usize],
+    /// How much each of these rows counts; `None`: all count the same.
+    pub weights: Option<&'a [f64]>,
+    /// Fewer rows of the first fold, where it has many; a hopeless trial is stopped after these.
+    pub sample: Option<Fold<'a>>,
     /// Some validation rows as they are served, to measure latency on.
     pub samples: &'a [Sample],
-    /// Seed of the design and of the fits.
+    /// Seed of the proposals and of the fits.
     pub seed: u64,
     /// Threads to use at most.
     pub max_threads: u32,
+    /// Threads that one fit uses.
+    pub threads_a_fit: u32,
     /// Tells when trials begin.
     pub clock: &'a Clock,
+    /// When the search has to have ended; `None`: when its trials have.
+    pub deadline: Option<Deadline>,
+    /// Parameters of the strategy's earlier winners, the latest first.
+    pub earlier_winners: &'a [Parameters],
+    /// Trials of this very search that had ended before it broke off, by their positions.
+    pub ended_before: &'a [(usize, Trial)],
 }
 
-/// All trials, with the position of the winner.
+/// A budget of time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    /// When the time began to count.
+    pub begun: Instant,
+    /// How long it is.
+    pub budget: Duration,
+    /// How many times as long as its fit in the search the winner's last fits take: on folds, and perhaps on all rows.
+    pub last_fit: f64,
+}
+
+impl Deadline {
+    /// True when no time is left but for what follows the trials, the last fit of a model that took `fit_seconds` included.
+    fn is_near(&self, fit_seconds: f64) -> bool {
+        let budget = self.budget.as_secs_f64();
+        self.begun.elapsed().as_secs_f64() + budget * SHARE_AFTER_TRIALS + fit_seconds * self.last_fit >= budget
+    }
+
+    /// The seconds that are left in all.
+    pub fn seconds_left(&self) -> f64 {
+        (self.budget.as_secs_f64() - self.begun.elapsed().as_secs_f64()).max(0.0)
+    }
+}
+
+/// What came of a search.
 pub(crate) struct Search {
-    /// The trials in the order they were made.
+    /// The trials in the order of their positions.
     pub trials: Vec<Trial>,
-    /// The winner, or why there is none.
-    pub winner: Result<usize, SearchError>,
+    /// The chosen model, or why there is none.
+    pub winner: Result<Choice, SearchError>,
 }
 
-/// Runs the trials that the blueprint asks for. `after_each` hears how many have ended, of how many, and the best value
-/// so far: before the first trial, between two, and after the last one. It may end the search.
-pub(crate) fn search(
-    problem: &Problem<'_>,
-    mut after_each: impl FnMut(u32, u32, Option<f64>) -> ControlFlow<()>,
-) -> Result<Search, PipelineError> {
-    let blueprint = &problem.applied.blueprint;
-    let designed = design(problem.target, blueprint.schedule.trials, problem.seed);
-    let fits = fit_all(problem, &designed, &mut after_each)?;
-    let trials: Vec<Trial> = designed
-        .into_iter()
-        .zip(fits)
-        .map(|(parameters, attempt)| {
-            let fitted = attempt.fitted.and_then(|fitted| with_latency(problem, fitted));
-            let over_limit = fitted
-                .as_ref()
-                .ok()
-                .and_then(|fitted| over_limit(&blueprint.limits, fitted));
-            Trial {
-                parameters,
-                started_at: attempt.started_at,
-                fitted: fitted.map_err(|error| error.to_string()),
-                over_limit,
-            }
-        })
-        .collect();
-    let winner = best_of(&trials).ok_or_else(|| why_none(&trials));
+/// How far a search has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct SoFar {
+    /// Trials that have ended.
+    pub n_done: u32,
+    /// Trials at most.
+    pub n_trials: u32,
+    /// The best value of the metric; `None` until a trial has one.
+    pub best: Option<f64>,
+    /// What is left of a budget of time.
+    pub seconds_left: Option<f64>,
+}
+
+/// Whether a search goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// It does.
+    GoOn,
+    /// It ends, and the best model so far is chosen.
+    ChooseNow,
+    /// It ends with nothing.
+    Stop,
+}
+
+/// Whoever watches a search.
+pub(crate) struct Watcher<'w> {
+    /// Hears how far it has come: before the first trial, and whenever one has ended.
+    pub so_far: &'w mut dyn FnMut(SoFar) -> ControlFlow<()>,
+    /// Hears of each trial that has ended, with its position.
+    pub ended: &'w mut dyn FnMut(usize, &Trial) -> Result<(), PipelineError>,
+    /// Is asked several times a second.
+    pub asked: &'w dyn Fn() -> Asked,
+}
+
+/// Runs trials until the budget is spent, and chooses.
+pub(crate) fn search(problem: &Problem<'_>, watcher: &mut Watcher<'_>) -> Result<Search, PipelineError> {
+    let n_trials = problem.applied.blueprint.schedule.trials.max(1) as usize;
+    let board = Board::new(n_trials, problem.ended_before);
+    run_all(problem, &board, watcher)?;
+    let mut trials: Vec<Trial> = board.into_trials();
+    let best = trials
+        .iter()
+        .filter(|trial| is_eligible(trial))
+        .filter_map(|trial| Some((problem.metric.badness(trial.fitted.as_ref().ok()?.value), trial)))
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, trial)| trial.clone());
+    if let Some(best) = best {
+        let fit_seconds = best.fitted.as_ref().map_or(0.0, |fitted| fitted.cpu_seconds);
+        let is_over = || (watcher.asked)() != Asked::GoOn || out_of_time(problem, fit_seconds);
+        for trial in selection::with_fewer_features(problem, (&best, n_trials), &is_over)? {
+            (watcher.ended)(trial.idx, &trial)?;
+            trials.push(trial);
+        }
+    }
+    let winner = match choose(problem, &trials)? {
+        Some(choice) => Ok(choice),
+        None => Err(why_none(&trials)),
+    };
     Ok(Search { trials, winner })
 }
 
-/// A fit that was tried, before its latency is measured.
-struct Attempt {
-    started_at: Micros,
-    fitted: Result<(Fit, f64), PipelineError>,
+/// True for trials whose model may be chosen.
+pub(crate) fn is_eligible(trial: &Trial) -> bool {
+    let fitted = trial.fitted.as_ref().ok();
+    trial.over_limit.is_none() && fitted.is_some_and(|fitted| fitted.is_complete && fitted.value.is_finite())
 }
 
-/// Fits every trial, several at a time; the attempts are in the order of the trials.
-fn fit_all(
-    problem: &Problem<'_>,
-    designed: &[Parameters],
-    after_each: &mut impl FnMut(u32, u32, Option<f64>) -> ControlFlow<()>,
-) -> Result<Vec<Attempt>, PipelineError> {
-    let n_trials = designed.len();
-    let (n_workers, n_threads) = workers(problem, n_trials);
-    let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let mut attempts: Vec<Option<Attempt>> = designed.iter().map(|_| None).collect();
-    let mut best: Option<f64> = None;
+fn out_of_time(problem: &Problem<'_>, fit_seconds: f64) -> bool {
+    problem.deadline.is_some_and(|deadline| {
+        // Dropping features may use half of what the trials leave.
+        let reserved = deadline.budget.as_secs_f64() * SHARE_AFTER_TRIALS / 2.0 + fit_seconds * deadline.last_fit;
+        deadline.seconds_left() <= reserved
+    })
+}
+
+/// The trials that have ended, and who takes which next.
+struct Board {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    ended: Vec<Option<Trial>>,
+    next: usize,
+}
+
+impl Board {
+    fn new(n_trials: usize, ended_before: &[(usize, Trial)]) -> Self {
+        let mut ended: Vec<Option<Trial>> = Vec::new();
+        ended.resize_with(n_trials, || None);
+        for (idx, trial) in ended_before.iter().filter(|(idx, _)| *idx < n_trials) {
+            ended[*idx] = Some(trial.clone());
+        }
+        Self {
+            state: Mutex::new(State { ended, next: 0 }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // A worker that panicked left whole trials behind: each is put down in one step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next position with the trials that it knows of; `None` when there is none, or when `is_over`.
+    fn take(&self, is_timed: bool, is_over: &dyn Fn() -> bool) -> Option<(usize, Vec<Trial>)> {
+        let mut state = self.lock();
+        while state.ended.get(state.next).is_some_and(Option::is_some) {
+            state.next += 1;
+        }
+        let idx = state.next;
+        // The first trial runs whatever the budget, if only for a round, so that there is something to choose.
+        if idx >= state.ended.len() || idx > 0 && is_over() {
+            return None;
+        }
+        state.next += 1;
+        if is_timed {
+            let known = state.ended.iter().flatten().cloned().collect();
+            return Some((idx, known));
+        }
+        let n_known = (idx + 1).saturating_sub(LOOKBACK);
+        while state.ended[..n_known].iter().any(Option::is_none) {
+            if is_over() {
+                return None;
+            }
+            let waited = self.changed.wait_timeout(state, Duration::from_millis(100));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let known = state.ended[..n_known].iter().flatten().cloned().collect();
+        Some((idx, known))
+    }
+
+    fn put(&self, idx: usize, trial: Trial) {
+        self.lock().ended[idx] = Some(trial);
+        self.changed.notify_all();
+    }
+
+    /// Those that ended. A gap means that the search was over before that trial was.
+    fn into_trials(self) -> Vec<Trial> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.ended.into_iter().flatten().collect()
+    }
+}
+
+/// Runs trials on several threads until there are no more, or no time.
+fn run_all(problem: &Problem<'_>, board: &Board, watcher: &mut Watcher<'_>) -> Result<(), PipelineError> {
+    let n_trials = board.lock().ended.len();
+    let n_workers = n_workers(problem, n_trials);
+    let (is_over, fit_seconds) = (AtomicBool::new(false), Mutex::new(BestFit::default()));
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         for _ in 0..n_workers {
-            let (sender, next, stopped) = (sender.clone(), &next, &stopped);
-            scope.spawn(move || work(problem, n_threads, designed, next, stopped, &sender));
+            let (sender, is_over, fit_seconds) = (sender.clone(), &is_over, &fit_seconds);
+            scope.spawn(move || work(problem, board, is_over, fit_seconds, &sender));
         }
         drop(sender);
-        let mut n_done = 0;
-        loop {
-            if after_each(n_done, n_trials as u32, best).is_break() {
-                stopped.store(true, Ordering::Relaxed);
-                return;
-            }
-            let Ok((idx, attempt)) = receiver.recv() else { return };
-            let value = attempt
-                .fitted
-                .as_ref()
-                .ok()
-                .map(|(_, value)| *value)
-                .filter(|value| value.is_finite());
-            best = [best, value].into_iter().flatten().min_by(f64::total_cmp);
-            attempts[idx] = Some(attempt);
-            n_done += 1;
-        }
-    });
-    // A gap means that the search was stopped before that trial began.
-    attempts
-        .into_iter()
-        .collect::<Option<Vec<_>>>()
-        .ok_or(PipelineError::Stopped)
+        let watched = watch(problem, n_trials, &receiver, watcher, &is_over);
+        is_over.store(true, Ordering::Relaxed);
+        board.changed.notify_all();
+        watched
+    })
 }
 
-/// How many fits run at a time, and with how many threads each.
-fn workers(problem: &Problem<'_>, n_trials: usize) -> (usize, u32) {
-    if problem.train.rows.values().len() > MAX_COPIED_VALUES {
-        return (1, problem.max_threads);
+/// Listens to the workers and to whoever watches, until all workers have ended.
+fn watch(
+    problem: &Problem<'_>,
+    n_trials: usize,
+    receiver: &mpsc::Receiver<(usize, Trial)>,
+    watcher: &mut Watcher<'_>,
+    is_over: &AtomicBool,
+) -> Result<(), PipelineError> {
+    let before = problem.ended_before.iter();
+    let values = before.filter_map(|(_, trial)| value_of(trial));
+    let mut best = values.min_by(|a, b| problem.metric.badness(*a).total_cmp(&problem.metric.badness(*b)));
+    let mut n_done = problem.ended_before.len() as u32;
+    loop {
+        let so_far = SoFar {
+            n_done,
+            n_trials: n_trials as u32,
+            best,
+            seconds_left: problem.deadline.map(|deadline| deadline.seconds_left()),
+        };
+        if (watcher.so_far)(so_far).is_break() {
+            return Err(PipelineError::Stopped);
+        }
+        let (idx, trial) = loop {
+            match (watcher.asked)() {
+                Asked::GoOn => {}
+                Asked::ChooseNow => is_over.store(true, Ordering::Relaxed),
+                Asked::Stop => return Err(PipelineError::Stopped),
+            }
+            match receiver.recv_timeout(Duration::from_millis(100)) {
+                Ok(ended) => break ended,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        };
+        let values = best.into_iter().chain(value_of(&trial));
+        best = values.min_by(|a, b| problem.metric.badness(*a).total_cmp(&problem.metric.badness(*b)));
+        (watcher.ended)(idx, &trial)?;
+        n_done += 1;
     }
-    ((problem.max_threads as usize).clamp(1, n_trials.max(1)), 1)
+}
+
+/// How long the fit of the best model so far took: the last fit will take about as long.
+#[derive(Debug, Clone, Copy)]
+struct BestFit {
+    badness: f64,
+    seconds: f64,
+}
+
+impl Default for BestFit {
+    fn default() -> Self {
+        Self {
+            badness: f64::INFINITY,
+            seconds: 0.0,
+        }
+    }
+}
+
+/// How many fits run at a time.
+fn n_workers(problem: &Problem<'_>, n_trials: usize) -> usize {
+    ((problem.max_threads / problem.threads_a_fit.max(1)) as usize).clamp(1, n_trials.max(1))
+}
+
+/// With how many threads each fit runs, by the number of encoded values.
+pub(crate) fn threads_a_fit(n_values: usize, max_threads: u32) -> u32 {
+    if n_values > MAX_COPIED_VALUES {
+        max_threads.max(1)
+    } else {
+        1
+    }
 }
 
 /// Takes one trial after the other until none is left. libxgboost's copy of the rows belongs to this thread.
 fn work(
     problem: &Problem<'_>,
-    n_threads: u32,
-    designed: &[Parameters],
-    next: &AtomicUsize,
-    stopped: &AtomicBool,
-    sender: &mpsc::Sender<(usize, Attempt)>,
+    board: &Board,
+    is_over: &AtomicBool,
+    best_fit: &Mutex<BestFit>,
+    sender: &mpsc::Sender<(usize, Trial)>,
 ) {
-    let options = TrainerOptions {
-        columns: &problem.encoding.columns,
-        target: problem.target,
-        n_threads,
-        seed: problem.seed,
+    let best_seconds = || best_fit.lock().unwrap_or_else(PoisonError::into_inner).seconds;
+    // A fit that is still running may become the best one, whose last fits then take as long again.
+    let ends = |running: f64| {
+        let is_near = |deadline: Deadline| deadline.is_near(best_seconds().max(running));
+        is_over.load(Ordering::Relaxed) || problem.deadline.is_some_and(is_near)
     };
-    let mut trainer: Option<Trainer> = None;
-    while !stopped.load(Ordering::Relaxed) {
-        let idx = next.fetch_add(1, Ordering::Relaxed);
-        let Some(parameters) = designed.get(idx) else { return };
+    let mut trainers = Trainers::new(problem.encoding, problem.sample, problem.folds);
+    let space = Space::new(
+        problem.target,
+        problem.folds[0].train.rows.n_rows(),
+        &problem.applied.blueprint.learning.search_space,
+    );
+    let is_timed = problem.deadline.is_some();
+    loop {
+        let Some((idx, known)) = board.take(is_timed, &|| ends(0.0)) else {
+            return;
+        };
         let started_at = (problem.clock)();
-        let made = || Trainer::new(problem.train, problem.validation, &options).map_err(PipelineError::from);
-        let fitted = trainer.take().map_or_else(made, Ok).and_then(|ready| {
-            let tried = try_once(problem, &ready, parameters);
-            trainer = Some(ready);
-            tried
-        });
-        if sender.send((idx, Attempt { started_at, fitted })).is_err() {
+        let parameters = parameters_of(problem, &space, idx, &known);
+        let earlier: Vec<&Rungs> = known.iter().map(|trial| &trial.rungs).collect();
+        let begun = Instant::now();
+        let ends = || ends(begun.elapsed().as_secs_f64());
+        let (rungs, fitted) = run(problem, &mut trainers, &parameters, &earlier, &ends);
+        let trial = ended(problem, (idx, parameters), started_at, rungs, fitted);
+        if let Ok(fitted) = &trial.fitted {
+            let mut best = best_fit.lock().unwrap_or_else(PoisonError::into_inner);
+            let badness = problem.metric.badness(fitted.value);
+            if badness < best.badness {
+                let seconds = fitted.cpu_seconds / problem.folds.len() as f64;
+                *best = BestFit { badness, seconds };
+            }
+        }
+        board.put(idx, trial.clone());
+        if sender.send((idx, trial)).is_err() {
             return;
         }
     }
 }
 
-/// Fits one model and takes its metric on the serving code.
-fn try_once(problem: &Problem<'_>, trainer: &Trainer, parameters: &Parameters) -> Result<(Fit, f64), PipelineError> {
-    let fit = trainer.fit(parameters)?;
-    let bundle = provisional(problem.applied, problem.encoding, &Calibration::Identity, &fit.artifact)?;
-    let value = value(problem, bundle.model().ok_or(PipelineError::NoModelInBundle)?)?;
-    tracing::debug!(
-        strategy = %problem.applied.blueprint.name, parameters = parameters.to_json(), value,
-        n_rounds = fit.n_rounds, n_rounds_fitted = fit.n_rounds_fitted, "trial"
-    );
-    Ok((fit, value))
+/// A trial that has ended.
+pub(crate) fn ended(
+    problem: &Problem<'_>,
+    (idx, parameters): (usize, Parameters),
+    started_at: lakeloop_domain::Micros,
+    rungs: Rungs,
+    fitted: Result<FittedTrial, PipelineError>,
+) -> Trial {
+    let limits = &problem.applied.blueprint.limits;
+    let fitted = fitted.map_err(|error| error.to_string());
+    let exceeded = |fitted: &FittedTrial| over_limit(limits, fitted.artifact_bytes, fitted.latency.p99_us);
+    Trial {
+        idx,
+        parameters,
+        started_at,
+        rungs,
+        over_limit: fitted.as_ref().ok().and_then(exceeded),
+        fitted,
+    }
 }
 
-/// Measures how long the serving code takes for a row.
-fn with_latency(problem: &Problem<'_>, (fit, value): (Fit, f64)) -> Result<FittedTrial, PipelineError> {
-    let bundle = provisional(problem.applied, problem.encoding, &Calibration::Identity, &fit.artifact)?;
-    let latency = measure(bundle.model().ok_or(PipelineError::NoModelInBundle)?, problem.samples)?;
-    Ok(FittedTrial { fit, value, latency })
+/// The parameters of a trial: the defaults, the earlier winners, then proposals.
+fn parameters_of(problem: &Problem<'_>, space: &Space, idx: usize, known: &[Trial]) -> Parameters {
+    if idx == 0 {
+        return space.defaults();
+    }
+    if let Some(earlier) = problem.earlier_winners.get(idx - 1) {
+        return space.at(&space.point(earlier));
+    }
+    let observed: Vec<Observation> = known
+        .iter()
+        .filter_map(|trial| {
+            let fitted = trial.fitted.as_ref().ok()?;
+            // The first fold is what every trial has been fitted on.
+            let value = *fitted.fold_values.first()?;
+            Some(Observation {
+                point: space.point(&trial.parameters),
+                badness: problem.metric.badness(value),
+            })
+        })
+        .collect();
+    let start = problem
+        .earlier_winners
+        .first()
+        .cloned()
+        .unwrap_or_else(|| space.defaults());
+    space.at(&propose(problem.seed, idx as u64, &space.point(&start), &observed))
 }
 
-fn value(problem: &Problem<'_>, model: &Model) -> Result<f64, PipelineError> {
-    let mut scratch = Scratch::new();
-    let rows: &Matrix = problem.validation.rows;
-    let scores = model.score_rows(rows.values(), &mut scratch)?;
-    let losses = losses(problem.target, scores, problem.validation.labels);
-    Ok(metric(problem.target, &losses, problem.validation.weights).unwrap_or(f64::NAN))
-}
-
-/// A model that is not registered yet, in the bundle that would serve it. Fails when the two do not fit.
-pub(crate) fn provisional(
-    applied: &AppliedBlueprint,
-    encoding: &Encoding,
-    calibration: &Calibration,
-    artifact: &[u8],
-) -> Result<Bundle, PipelineError> {
-    let model = Model::from_parts(ModelParts {
-        strategy: &applied.blueprint.name,
-        version: ModelVersion(0),
-        target: &applied.blueprint.learning_target(),
-        action_is_feature: applied.blueprint.action_is_feature(),
-        encoding,
-        calibration,
-        artifact,
-    })?;
-    Ok(Bundle::new(applied.clone(), Some(model))?)
-}
-
-fn over_limit(limits: &ModelLimits, fitted: &FittedTrial) -> Option<String> {
-    let bytes = fitted.fit.artifact.len() as u64;
-    let p99_us = fitted.latency.p99_us;
+/// Which limit a model is over, in one clause.
+pub(crate) fn over_limit(limits: &ModelLimits, bytes: u64, p99_us: f64) -> Option<String> {
     if let Some(max_bytes) = limits.max_bytes.filter(|max_bytes| bytes > *max_bytes) {
         return Some(format!("{bytes} bytes are over the limit of {max_bytes}"));
     }
@@ -284,42 +480,24 @@ fn over_limit(limits: &ModelLimits, fitted: &FittedTrial) -> Option<String> {
 }
 
 fn value_of(trial: &Trial) -> Option<f64> {
-    trial
-        .fitted
-        .as_ref()
-        .ok()
-        .map(|fitted| fitted.value)
-        .filter(|value| value.is_finite())
-}
-
-/// The position of the smallest value within the limits.
-fn best_of(trials: &[Trial]) -> Option<usize> {
-    let eligible = trials
-        .iter()
-        .enumerate()
-        .filter(|(_, trial)| trial.over_limit.is_none());
-    let valued = eligible.filter_map(|(idx, trial)| Some((idx, value_of(trial)?)));
-    valued.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(idx, _)| idx)
+    let fitted = trial.fitted.as_ref().ok()?;
+    Some(fitted.value).filter(|value| value.is_finite() && fitted.is_complete)
 }
 
 fn why_none(trials: &[Trial]) -> SearchError {
     let fitted: Vec<&FittedTrial> = trials.iter().filter_map(|trial| trial.fitted.as_ref().ok()).collect();
     if fitted.is_empty() {
-        let first = trials
-            .iter()
-            .find_map(|trial| trial.fitted.as_ref().err())
-            .cloned()
-            .unwrap_or_default();
+        let first = trials.iter().find_map(|trial| trial.fitted.as_ref().err());
         return SearchError::AllFailed {
             n_trials: trials.len(),
-            first,
+            first: first.cloned().unwrap_or_default(),
         };
     }
     SearchError::NoneWithinLimits {
         n_trials: trials.len(),
         least_bytes: fitted
             .iter()
-            .map(|fitted| fitted.fit.artifact.len() as u64)
+            .map(|fitted| fitted.artifact_bytes)
             .min()
             .unwrap_or_default(),
         least_p99_us: fitted
@@ -330,24 +508,35 @@ fn why_none(trials: &[Trial]) -> SearchError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::latency::Latency;
+    use std::sync::Arc;
 
     fn trial(value: f64, over_limit: Option<&str>) -> Trial {
-        let fit = Fit {
-            artifact: vec![0; 10],
-            n_rounds: 1,
-            n_rounds_fitted: 1,
-            cpu_seconds: 0.0,
-        };
         let latency = Latency {
             p50_us: 1.0,
             p99_us: 2.0,
         };
+        let fitted = FittedTrial {
+            value,
+            fold_values: vec![value],
+            n_rounds: 1,
+            artifact_bytes: 10,
+            latency,
+            cpu_seconds: 0.0,
+            feature_cost_us: 0.0,
+            is_complete: true,
+            artifacts: Vec::new(),
+            losses: Arc::new([]),
+        };
         Trial {
+            idx: 0,
             parameters: Parameters::defaults(&LearningTarget::Binary),
             started_at: 0,
-            fitted: Ok(FittedTrial { fit, value, latency }),
+            rungs: Rungs::default(),
+            fitted: Ok(fitted),
             over_limit: over_limit.map(str::to_owned),
         }
     }
@@ -360,16 +549,11 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_value_within_the_limits_wins() {
-        let trials = [
-            trial(0.5, None),
-            trial(0.1, Some("too large")),
-            trial(0.3, None),
-            trial(0.3, None),
-            failed("x"),
-        ];
-        assert_eq!(best_of(&trials), Some(2));
-        assert_eq!(best_of(&[trial(f64::NAN, None), failed("x")]), None);
+    fn what_failed_is_over_a_limit_or_is_no_number_is_not_eligible() {
+        assert!(is_eligible(&trial(0.5, None)));
+        assert!(!is_eligible(&trial(0.1, Some("too large"))));
+        assert!(!is_eligible(&trial(f64::NAN, None)));
+        assert!(!is_eligible(&failed("x")));
     }
 
     #[test]
@@ -391,10 +575,37 @@ mod tests {
             max_latency_us: Some(1.5),
             max_bytes: Some(10),
         };
-        let fitted = |trial: Trial| trial.fitted.ok().and_then(|fitted| over_limit(&limits, &fitted));
         assert_eq!(
-            fitted(trial(0.1, None)).as_deref(),
+            over_limit(&limits, 10, 2.0).as_deref(),
             Some("2.0 µs a row (p99) are over the limit of 1.5")
+        );
+        assert_eq!(
+            over_limit(&limits, 11, 2.0).as_deref(),
+            Some("11 bytes are over the limit of 10")
+        );
+        assert_eq!(over_limit(&limits, 10, 1.5), None);
+    }
+
+    #[test]
+    fn a_trial_knows_of_those_some_places_before_it_whoever_was_faster() {
+        let board = Board::new(8, &[(1, trial(0.2, None))]);
+        let never = || false;
+        let taken: Vec<usize> = (0..3).map(|_| board.take(false, &never).unwrap().0).collect();
+        assert_eq!(taken, [0, 2, 3], "what had ended before is not run again");
+        board.put(3, trial(0.3, None));
+        board.put(0, trial(0.4, None));
+        let (idx, known) = board.take(false, &never).unwrap();
+        assert_eq!((idx, known.len()), (4, 1), "trial 4 knows of trial 0 alone");
+        let (idx, known) = board.take(true, &never).unwrap();
+        assert_eq!(
+            (idx, known.len()),
+            (5, 3),
+            "with a budget of time, of all that have ended"
+        );
+        assert!(board.take(false, &|| true).is_none());
+        assert!(
+            Board::new(2, &[]).take(true, &|| true).is_some(),
+            "the first one runs all the same"
         );
     }
 }

@@ -7,8 +7,9 @@
 //!       └ too little: skipped, and says what is missing
 //! ```
 //!
-//! Every step leaves the tables consistent. A process that dies leaves at most a training set, trials, or a candidate
-//! that was never judged; the next run builds its own and judges that.
+//! Every step leaves the tables consistent. A process that dies leaves at most a training set with some of its trials, or a
+//! candidate that was never judged. The next run goes on with a search that was broken off; otherwise it builds a training
+//! set of its own.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,16 +18,18 @@ use lakeloop_domain::{
     AppliedBlueprint, JobRun, Micros, ModelRecord, ModelVersion, RunState, StrategyName, TrainingSetId,
 };
 use lakeloop_lake::job_runs::{self, Hold};
-use lakeloop_lake::{blueprints, registry};
+use lakeloop_lake::{blueprints, registry, trials};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::JobContext;
 use crate::error::PipelineError;
-use crate::fit::{Fitted, Winner, Work, fit};
-use crate::loss::metric_name;
+use crate::fit::{Fitted, Follower, Start, Winner, Work, fit};
+use crate::ledger::{Ledger, earlier_winners, read_back};
 use crate::progress::{Progress, Stage};
 use crate::promote::{Verdict, carry_out, judge};
-use crate::publish::{record_trials, register};
+use crate::publish::register;
+use crate::resume::{BrokenOff, broken_off};
+use crate::search::{Asked, SoFar};
 use crate::training_set::{Built, TrainingData, build, gap_in_words, missed_in_words};
 
 /// How a job's work ended when it did not fail.
@@ -52,23 +55,31 @@ pub(crate) async fn train(
     let applied = in_force(ctx, strategy).await?;
     let report = Reporter { ctx, strategy };
     report.stage(Stage::BuildingTrainingSet);
-    let data = match build(ctx, &applied, run, as_of).await? {
-        Built::Ready(data) => data,
-        Built::TooLittle(missing) => {
-            return Ok(Done {
-                state: RunState::Skipped,
-                detail: missing,
-                training_set_id: None,
-                model: None,
-            });
-        }
+    let (data, written) = match broken_off(ctx, &applied).await? {
+        Some(BrokenOff { data, trials }) => (data, trials),
+        None => match build(ctx, &applied, run, as_of).await? {
+            Built::Ready(data) => (data, Vec::new()),
+            Built::TooLittle(missing) => {
+                return Ok(Done {
+                    state: RunState::Skipped,
+                    detail: missing,
+                    training_set_id: None,
+                    model: None,
+                });
+            }
+        },
     };
     let live = registry::live(&ctx.lake)
         .await?
         .into_iter()
         .find(|model| model.strategy == *strategy);
-    let fitted = fit_on_a_thread(ctx, &applied, &data, live, stop).await?;
-    record_trials(&ctx.lake, &applied, &data.id, &fitted).await?;
+    let start = Start {
+        earlier_winners: earlier_winners(&ctx.lake, strategy).await?,
+        ended_before: read_back(&written),
+    };
+    let ledger = Ledger::new(&ctx.lake, strategy, &data.id, &written);
+    let fitted = fit_on_a_thread(ctx, &applied, &data, live, (start, ledger), stop).await?;
+    let chosen = fitted.search.winner.as_ref().ok().map(|choice| choice.trial_idx);
     let winner = match (fitted.winner, fitted.search.winner) {
         (Some(winner), _) => winner,
         (None, Err(error)) => return Err(error.into()),
@@ -91,6 +102,9 @@ pub(crate) async fn train(
         });
     }
     let model = register(ctx, &applied, &data, winner).await?;
+    if let Some(trial_idx) = chosen {
+        trials::mark_chosen(&ctx.lake, &data.id, trial_idx as u32).await?;
+    }
     carry_out(&ctx.lake, &model, &verdict, ctx.now()).await?;
     let (stands, reason) = match &verdict {
         Verdict::GoLive { reason } => ("is live", reason),
@@ -131,6 +145,7 @@ async fn fit_on_a_thread(
     applied: &AppliedBlueprint,
     data: &Arc<TrainingData>,
     live: Option<ModelRecord>,
+    (start, mut ledger): (Start, Ledger),
     stop: &CancellationToken,
 ) -> Result<Fitted, PipelineError> {
     let (ctx, applied, data, stop) = (ctx.clone(), applied.clone(), Arc::clone(data), stop.clone());
@@ -146,15 +161,29 @@ async fn fit_on_a_thread(
             seed: ctx.seed,
             max_threads: u32::try_from(ctx.settings.jobs.threads).unwrap_or(u32::MAX),
             clock: &ctx.clock,
+            start,
         };
-        fit(&work, |n_done, n_trials, best| {
-            report.trials(n_done, n_trials, best);
+        let asked = || match (stop.is_cancelled(), ctx.is_asked_to_choose()) {
+            (true, _) => Asked::Stop,
+            (false, true) => Asked::ChooseNow,
+            (false, false) => Asked::GoOn,
+        };
+        let so_far = |so_far: SoFar| {
+            report.trials(so_far);
             if stop.is_cancelled() {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
-        })
+        };
+        let mut follower = Follower {
+            ended: &mut |idx, trial, metric| ledger.take(idx, trial, metric),
+            asked: &asked,
+        };
+        let fitted = fit(&work, so_far, &mut follower);
+        // What has ended is written down even where the search has failed.
+        ledger.write()?;
+        fitted
     };
     tokio::task::spawn_blocking(fitting)
         .await
@@ -171,15 +200,21 @@ async fn still_ours(ctx: &JobContext, run: &JobRun) -> Result<(), PipelineError>
 
 /// How good the best model is, on what, and what the guards told.
 fn in_words(applied: &AppliedBlueprint, data: &TrainingData, winner: &Winner) -> String {
-    let metric = metric_name(&applied.blueprint.learning_target());
+    let metric = winner.metric.as_str();
     let baseline = winner
         .baseline
         .map_or_else(String::new, |baseline| format!(" against {baseline:.4} of a constant"));
     let auc = winner.auc.map_or_else(String::new, |auc| format!(", AUC {auc:.4}"));
     let notes: String = winner.notes.iter().map(|note| format!("; note: {note}")).collect();
+    let also = if applied.blueprint.learning.fits_all_rows() {
+        "; then fitted on all of them"
+    } else {
+        ""
+    };
     format!(
-        "{metric} {:.4}{baseline}{auc}; fitted on {} rows, validated on {} later ones, {}{}{notes}",
+        "{metric} {:.4}{baseline}{auc}; {}; fitted on {} rows, validated on {} later ones, {}{}{also}{notes}",
         winner.value,
+        winner.chosen_because,
         data.train().len(),
         data.validation().len(),
         gap_in_words(data.split.gap),
@@ -194,25 +229,26 @@ struct Reporter<'a> {
 
 impl Reporter<'_> {
     fn stage(&self, stage: Stage) {
-        self.send(stage, 0, 0, None);
+        self.send(stage, None);
     }
 
-    fn trials(&self, n_trials_done: u32, n_trials: u32, best: Option<f64>) {
-        let stage = if n_trials_done < n_trials {
+    fn trials(&self, so_far: SoFar) {
+        let stage = if so_far.n_done < so_far.n_trials {
             Stage::Searching
         } else {
             Stage::Checking
         };
-        self.send(stage, n_trials_done, n_trials, best);
+        self.send(stage, Some(so_far));
     }
 
-    fn send(&self, stage: Stage, n_trials_done: u32, n_trials: u32, best: Option<f64>) {
+    fn send(&self, stage: Stage, so_far: Option<SoFar>) {
         self.ctx.report(Progress {
             strategy: self.strategy.clone(),
             stage,
-            n_trials_done,
-            n_trials,
-            best,
+            n_trials_done: so_far.map_or(0, |so_far| so_far.n_done),
+            n_trials: so_far.map_or(0, |so_far| so_far.n_trials),
+            best: so_far.and_then(|so_far| so_far.best),
+            seconds_left: so_far.and_then(|so_far| so_far.seconds_left),
         });
     }
 }

@@ -113,24 +113,10 @@ pub(crate) async fn build(
         .schedule
         .window_us
         .map(|window_us| latest_closed.saturating_sub(window_us));
-    let (session, pins) = session(&ctx.lake, &Pins::default()).await?;
-    let batches = training_rows(&session, blueprint, as_of, window_start).await?;
-    let rows = TrainingRows::new(&batches).map_err(PipelineError::TrainingRows)?;
-    let Some((split, labels)) = usable(blueprint, &rows)? else {
-        return Ok(Built::TooLittle(what_is_missing(blueprint, &rows)?));
-    };
-    let missed = missed_outcomes(&session, blueprint, as_of, window_start).await?;
     let id = TrainingSetId::new(run.run_id.as_str())?;
-    let data = TrainingData {
-        id,
-        weights: row_weights(blueprint, &rows, split.n_train),
-        fill: fill::count(&session, blueprint, &rows, (window_start, latest_closed)).await?,
-        rows,
-        split,
-        labels,
-        missed,
-        window_us: blueprint.label_window_us(),
-        table_versions: versions_read(blueprint, &pins),
+    let data = match read(&ctx.lake, blueprint, id, &Pins::default(), (as_of, window_start)).await? {
+        Ok(data) => data,
+        Err(missing) => return Ok(Built::TooLittle(missing)),
     };
     write(ctx, applied, &data, as_of, window_start).await?;
     if let Err(error) = forget_old_rows(&ctx.lake, &blueprint.name, ctx.settings.jobs.keep_training_sets).await {
@@ -138,6 +124,86 @@ pub(crate) async fn build(
         tracing::warn!(strategy = %blueprint.name, %error, "the rows of older training sets stay for now");
     }
     Ok(Built::Ready(Arc::new(data)))
+}
+
+/// Reads the rows of a set as of a moment and from another one on; a sentence where they cannot be fitted on.
+async fn read(
+    lake: &Lake,
+    blueprint: &Blueprint,
+    id: TrainingSetId,
+    pins: &Pins,
+    (as_of, window_start): (Micros, Option<Micros>),
+) -> Result<Result<TrainingData, String>, PipelineError> {
+    let (session, pins) = session(lake, pins).await?;
+    let batches = training_rows(&session, blueprint, as_of, window_start).await?;
+    let rows = TrainingRows::new(&batches).map_err(PipelineError::TrainingRows)?;
+    let latest_closed = as_of.saturating_sub(blueprint.label_window_us());
+    let fill = fill::count(&session, blueprint, &rows, (window_start, latest_closed)).await?;
+    let missed = missed_outcomes(&session, blueprint, as_of, window_start).await?;
+    let data = of_rows(blueprint, id, rows)?;
+    Ok(data.map(|data| TrainingData {
+        fill,
+        missed,
+        table_versions: versions_read(blueprint, &pins),
+        ..data
+    }))
+}
+
+/// Rows as a training set that stems from no table; a sentence where they cannot be fitted on.
+pub(crate) fn of_rows(
+    blueprint: &Blueprint,
+    id: TrainingSetId,
+    rows: TrainingRows,
+) -> Result<Result<TrainingData, String>, PipelineError> {
+    let Some((split, labels)) = usable(blueprint, &rows)? else {
+        return Ok(Err(what_is_missing(blueprint, &rows)?));
+    };
+    Ok(Ok(TrainingData {
+        id,
+        weights: row_weights(blueprint, &rows, split.n_train),
+        rows,
+        split,
+        labels,
+        fill: None,
+        missed: Vec::new(),
+        window_us: blueprint.label_window_us(),
+        table_versions: Vec::new(),
+    }))
+}
+
+/// The latest set of a strategy, if there is one.
+pub(crate) async fn latest(lake: &Lake, strategy: &StrategyName) -> Result<Option<TrainingSet>, PipelineError> {
+    let (session, _) = session(lake, &Pins::default()).await?;
+    let of_strategy = ident("strategy").eq(lit(strategy.as_str()));
+    let mut sets = Vec::new();
+    for batch in collect(&session, "training_sets", |frame| frame.filter(of_strategy)).await? {
+        sets.extend(training_sets_from_batch(&batch)?);
+    }
+    Ok(sets
+        .into_iter()
+        .max_by(|a, b| (a.built_at, &a.training_set_id).cmp(&(b.built_at, &b.training_set_id))))
+}
+
+/// Reads a set that was written once more, from the versions of the tables that it was read from. `None` where these can no
+/// longer be read.
+pub(crate) async fn read_back(
+    lake: &Lake,
+    blueprint: &Blueprint,
+    set: &TrainingSet,
+) -> Result<Option<TrainingData>, PipelineError> {
+    let mut pins = Pins::default();
+    for (table, version) in &set.table_versions {
+        pins.0.insert(table.parse()?, *version);
+    }
+    let when = (set.as_of, set.window_start);
+    match read(lake, blueprint, set.training_set_id.clone(), &pins, when).await {
+        Ok(Ok(data)) if data.rows.len() as u64 == set.n_rows => Ok(Some(data)),
+        Ok(_) => Ok(None),
+        Err(error) => {
+            tracing::warn!(training_set_id = %set.training_set_id, %error, "a training set cannot be read back");
+            Ok(None)
+        }
+    }
 }
 
 /// The split and the labels of rows that can be fitted on; `None` when they cannot.
@@ -176,7 +242,7 @@ fn what_is_missing(blueprint: &Blueprint, rows: &TrainingRows) -> Result<String,
     let word = match blueprint.learning_target() {
         LearningTarget::MultiClass { classes } => format!("`{}`", classes[label as usize]),
         LearningTarget::Binary => (if label == 0.0 { "`no`" } else { "`yes`" }).to_owned(),
-        LearningTarget::Regression => label.to_string(),
+        _ => label.to_string(),
     };
     Ok(format!(
         "all {} labels to fit on are {word}, so there is nothing to tell apart; outcomes of another kind are needed",

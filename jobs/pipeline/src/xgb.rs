@@ -10,18 +10,28 @@
 
 use std::time::Instant;
 
-use lakeloop_domain::{EncodedColumn, FeatureType, LearningTarget};
+use lakeloop_domain::{EncodedColumn, FeatureType, LearningTarget, Monotone};
 use xgb::parameters::BoosterParameters;
 use xgb::{Booster, DMatrix, XGBError};
 
+use crate::loss::Metric;
 use crate::matrix::Matrix;
 use crate::parameters::Parameters;
 
 /// Rounds of boosting that are fitted at most. With early stopping only tiny learning rates come near.
-pub(crate) const MAX_ROUNDS: u32 = 400;
+pub(crate) const MAX_ROUNDS: u32 = 2_000;
 
-/// A fit stops when the validation loss has not improved for this many rounds.
-pub(crate) const PATIENCE_ROUNDS: u32 = 20;
+/// A fit stops when the validation loss has not improved for so many rounds that they add up to this, times the learning
+/// rate, so that slow learners are not given up sooner than fast ones; but for at least [`LEAST_PATIENCE`] rounds.
+const PATIENCE: f64 = 2.0;
+
+/// See [`PATIENCE`].
+const LEAST_PATIENCE: u32 = 20;
+
+/// The rounds without improvement after which a fit of this learning rate stops.
+pub(crate) fn patience(eta: f64) -> u32 {
+    LEAST_PATIENCE.max((PATIENCE / eta).ceil() as u32)
+}
 
 /// Why libxgboost could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,27 +74,30 @@ fn call(doing: &'static str) -> impl FnOnce(XGBError) -> XgbError {
     move |source| XgbError::Call { doing, source }
 }
 
+/// Training and validation rows inside libxgboost, shared by the fits of one thread: their quantised form is made by the
+/// first fit and used by all.
+pub(crate) struct Trainer {
+    train: DMatrix,
+    validation: Option<DMatrix>,
+    names: Vec<String>,
+    types: Vec<&'static str>,
+    monotone: Option<String>,
+    target: LearningTarget,
+    metric: Metric,
+    n_threads: u32,
+    seed: u64,
+}
+
 /// A model as fitted, cut to its best round.
 pub(crate) struct Fit {
     /// The model in XGBoost's UBJSON form.
     pub artifact: Vec<u8>,
     /// The rounds it keeps.
+    #[cfg(test)]
     pub n_rounds: u32,
     /// The rounds that were fitted before it stopped.
+    #[cfg(test)]
     pub n_rounds_fitted: u32,
-    /// Wall-clock seconds of the fit times its threads: an upper bound of the processor time it used.
-    pub cpu_seconds: f64,
-}
-
-/// Training and validation rows inside libxgboost, shared by the fits of one thread.
-pub(crate) struct Trainer {
-    train: DMatrix,
-    validation: DMatrix,
-    names: Vec<String>,
-    types: Vec<&'static str>,
-    target: LearningTarget,
-    n_threads: u32,
-    seed: u64,
 }
 
 /// What all fits of a search have in common.
@@ -108,13 +121,43 @@ pub(crate) struct LabelledMatrix<'a> {
     pub labels: &'a [f64],
     /// How much each row counts, above 0; `None`: all count the same.
     pub weights: Option<&'a [f64]>,
+    /// The number of rows of each ranking, in the rows' order; empty where no order is learned.
+    pub groups: &'a [u32],
 }
 
 impl Trainer {
-    /// Copies the rows into libxgboost.
+    /// Copies the rows into libxgboost. Fits are watched by the target's own metric on the validation rows.
     pub fn new(
         train: LabelledMatrix<'_>,
         validation: LabelledMatrix<'_>,
+        options: &TrainerOptions<'_>,
+    ) -> Result<Self, XgbError> {
+        Self::made(train, Some(validation), options)
+    }
+
+    /// The same without validation rows: fits are not watched and run for as many rounds as they are told.
+    pub fn unwatched(train: LabelledMatrix<'_>, options: &TrainerOptions<'_>) -> Result<Self, XgbError> {
+        Self::made(train, None, options)
+    }
+
+    /// The same, watched by another metric.
+    #[must_use]
+    pub fn watching(self, metric: Metric) -> Self {
+        Self { metric, ..self }
+    }
+
+    /// The same, where the effect of some columns may only go one way.
+    #[must_use]
+    pub fn constrained(self, columns: &[EncodedColumn], monotone: &[(std::sync::Arc<str>, Monotone)]) -> Self {
+        Self {
+            monotone: constraints(columns, monotone),
+            ..self
+        }
+    }
+
+    fn made(
+        train: LabelledMatrix<'_>,
+        validation: Option<LabelledMatrix<'_>>,
         options: &TrainerOptions<'_>,
     ) -> Result<Self, XgbError> {
         let labelled = |part: LabelledMatrix<'_>| {
@@ -125,49 +168,48 @@ impl Trainer {
                 let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
                 matrix.set_weights(&weights).map_err(call("take weights"))?;
             }
+            if !part.groups.is_empty() {
+                matrix.set_group(part.groups).map_err(call("take the rankings' rows"))?;
+            }
             Ok::<_, XgbError>(matrix)
         };
         Ok(Self {
             train: labelled(train)?,
-            validation: labelled(validation)?,
+            validation: validation.map(labelled).transpose()?,
             names: options.columns.iter().map(|column| column.name.clone()).collect(),
             types: options.columns.iter().map(type_word).collect(),
+            monotone: None,
             target: options.target.clone(),
+            metric: Metric::of(options.target, None),
             n_threads: options.n_threads.max(1),
             seed: options.seed,
         })
     }
 
-    /// Fits one model with early stopping on the validation rows.
+    /// Begins a fit.
+    pub fn begin(&self, parameters: &Parameters) -> Result<Training<'_>, XgbError> {
+        let begun = Instant::now();
+        let booster = self.booster(parameters)?;
+        Ok(Training {
+            trainer: self,
+            booster,
+            patience: patience(parameters.eta),
+            n_rounds: 0,
+            best: None,
+            seconds: begun.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Fits one model until validation improves no more, and cuts it to its best round.
     pub fn fit(&self, parameters: &Parameters) -> Result<Fit, XgbError> {
-        let started = Instant::now();
-        let (metric, mut booster) = self.booster(parameters)?;
-        let mut best = (f32::INFINITY, 0);
-        let mut n_rounds_fitted = 0;
-        for round in 0..MAX_ROUNDS {
-            // At most 400 rounds: the position fits any integer.
-            booster
-                .update(&self.train, round as i32)
-                .map_err(call("fit a round of boosting"))?;
-            n_rounds_fitted = round + 1;
-            let loss = self.validation_loss(&booster, round, metric)?;
-            if loss < best.0 {
-                best = (loss, round);
-            } else if round - best.1 >= PATIENCE_ROUNDS {
-                break;
-            }
-        }
-        let n_rounds = best.1 + 1;
-        let kept = booster
-            .slice(0, n_rounds as i32)
-            .map_err(call("cut the model to its best round"))?;
-        let artifact = kept.save_buffer(true).map_err(call("save the model"))?;
-        let cpu_seconds = started.elapsed().as_secs_f64() * f64::from(self.n_threads);
+        let mut training = self.begin(parameters)?;
+        training.go_on(MAX_ROUNDS, &|| false)?;
         Ok(Fit {
-            artifact,
-            n_rounds,
-            n_rounds_fitted,
-            cpu_seconds,
+            artifact: training.artifact(training.best_rounds())?,
+            #[cfg(test)]
+            n_rounds: training.best_rounds(),
+            #[cfg(test)]
+            n_rounds_fitted: training.n_rounds,
         })
     }
 
@@ -179,7 +221,7 @@ impl Trainer {
         changed: &[(&'static str, &str)],
         n_rounds: u32,
     ) -> Result<Vec<f32>, XgbError> {
-        let (_, mut booster) = self.booster(parameters)?;
+        let mut booster = self.booster(parameters)?;
         for (name, value) in changed {
             booster.set_param(name, value).map_err(call("take a parameter"))?;
         }
@@ -188,32 +230,28 @@ impl Trainer {
                 .update(&self.train, round as i32)
                 .map_err(call("fit a round of boosting"))?;
         }
-        booster.predict(&self.validation).map_err(call("predict"))
+        match &self.validation {
+            Some(validation) => booster.predict(validation).map_err(call("predict")),
+            None => Ok(Vec::new()),
+        }
     }
 
-    /// An empty model with every parameter set, and the metric it is watched by.
-    fn booster(&self, parameters: &Parameters) -> Result<(&'static str, Booster), XgbError> {
+    /// An empty model with every parameter set.
+    fn booster(&self, parameters: &Parameters) -> Result<Booster, XgbError> {
         let defaults = BoosterParameters::default();
-        let mut booster = Booster::new_with_cached_dmats(&defaults, &[&self.train, &self.validation])
-            .map_err(call("create a model"))?;
-        let (objective, metric) = match self.target {
-            LearningTarget::Binary => ("binary:logistic", "logloss"),
-            LearningTarget::Regression => ("reg:squarederror", "rmse"),
-            LearningTarget::MultiClass { .. } => ("multi:softprob", "mlogloss"),
-        };
-        let mut settings = vec![
-            ("objective", objective.to_owned()),
-            ("eval_metric", metric.to_owned()),
+        let cached: Vec<&DMatrix> = std::iter::once(&self.train).chain(&self.validation).collect();
+        let mut booster = Booster::new_with_cached_dmats(&defaults, &cached).map_err(call("create a model"))?;
+        let mut settings = objective(&self.target);
+        settings.extend([
+            ("eval_metric", watched(self.metric, &self.target)),
             // Takes back the base score that the binding has sent.
             ("boost_from_average", "1".to_owned()),
             ("tree_method", "hist".to_owned()),
             ("nthread", self.n_threads.to_string()),
             ("seed", self.seed.to_string()),
             ("verbosity", "0".to_owned()),
-        ];
-        if let LearningTarget::MultiClass { classes } = &self.target {
-            settings.push(("num_class", classes.len().to_string()));
-        }
+        ]);
+        settings.extend(self.monotone.clone().map(|ways| ("monotone_constraints", ways)));
         settings.extend(parameters.settings());
         for (name, value) in settings {
             booster.set_param(name, &value).map_err(call("take a parameter"))?;
@@ -225,21 +263,186 @@ impl Trainer {
         booster
             .set_feature_info("feature_type", &self.types)
             .map_err(call("take the types of features"))?;
-        Ok((metric, booster))
+        Ok(booster)
+    }
+}
+
+/// The settings that say what is minimised.
+fn objective(target: &LearningTarget) -> Vec<(&'static str, String)> {
+    let of = |name: &str| ("objective", name.to_owned());
+    match target {
+        LearningTarget::Binary => vec![of("binary:logistic")],
+        LearningTarget::Regression => vec![of("reg:squarederror")],
+        LearningTarget::Quantile { quantile } if *quantile == 0.5 => vec![of("reg:absoluteerror")],
+        LearningTarget::Quantile { quantile } => {
+            vec![of("reg:quantileerror"), ("quantile_alpha", quantile.to_string())]
+        }
+        LearningTarget::Amount { power } if *power >= 2.0 => vec![of("reg:gamma")],
+        LearningTarget::Amount { power } => vec![of("reg:tweedie"), ("tweedie_variance_power", power.to_string())],
+        LearningTarget::MultiClass { classes } => {
+            vec![of("multi:softprob"), ("num_class", classes.len().to_string())]
+        }
+        LearningTarget::Order => vec![of("rank:ndcg"), ("lambdarank_pair_method", "topk".to_owned())],
+    }
+}
+
+/// libxgboost's name of the metric that a fit is watched by; where it has none of ours, of the nearest.
+fn watched(metric: Metric, target: &LearningTarget) -> String {
+    match metric {
+        Metric::LogLoss => "logloss".into(),
+        Metric::Auc => "auc".into(),
+        Metric::MultiLogLoss => "mlogloss".into(),
+        Metric::Rmse => "rmse".into(),
+        Metric::Mae => "mae".into(),
+        Metric::Pinball if *target == (LearningTarget::Quantile { quantile: 0.5 }) => "mae".into(),
+        Metric::Pinball => "quantile".into(),
+        Metric::GammaDeviance => "gamma-deviance".into(),
+        Metric::TweedieDeviance => match target {
+            LearningTarget::Amount { power } => format!("tweedie-nloglik@{power}"),
+            _ => "rmse".into(),
+        },
+        Metric::Ndcg => "ndcg".into(),
+    }
+}
+
+/// The ways of all columns as libxgboost takes them; `None` when no column has one.
+fn constraints(columns: &[EncodedColumn], monotone: &[(std::sync::Arc<str>, Monotone)]) -> Option<String> {
+    let way = |column: &EncodedColumn| {
+        let declared = monotone.iter().find(|(name, _)| **name == *column.name);
+        match declared.map(|(_, way)| way) {
+            None => "0",
+            Some(Monotone::Increasing) => "1",
+            Some(Monotone::Decreasing) => "-1",
+        }
+    };
+    let ways: Vec<&str> = columns.iter().map(way).collect();
+    ways.iter()
+        .any(|way| *way != "0")
+        .then(|| format!("({})", ways.join(",")))
+}
+
+/// How a fit stands after it was asked to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stand {
+    /// It has as many rounds as it was asked for and may go on.
+    Paused,
+    /// The validation loss improves no more, or there are as many rounds as there may be.
+    Converged,
+    /// It was told to end.
+    Ended,
+}
+
+/// A fit under way. It can pause at any round and go on later.
+pub(crate) struct Training<'t> {
+    trainer: &'t Trainer,
+    booster: Booster,
+    patience: u32,
+    n_rounds: u32,
+    best: Option<(f64, u32)>,
+    seconds: f64,
+}
+
+impl Training<'_> {
+    /// Goes on until there are `n_rounds` rounds, or validation improves no more, or `is_over` says so before a round.
+    pub fn go_on(&mut self, n_rounds: u32, is_over: &dyn Fn() -> bool) -> Result<Stand, XgbError> {
+        let begun = Instant::now();
+        let stand = self.rounds_until(n_rounds, is_over);
+        self.seconds += begun.elapsed().as_secs_f64();
+        stand
     }
 
-    fn validation_loss(&self, booster: &Booster, round: u32, metric: &'static str) -> Result<f32, XgbError> {
-        let evaluated = booster
-            .evaluate(&self.validation)
-            .map_err(call("evaluate a round of boosting"))?;
-        let found = evaluated.get(metric).copied();
-        let found = found.ok_or(XgbError::NoMetric { round, metric })?;
-        if found.is_finite() {
-            Ok(found)
-        } else {
-            Err(XgbError::NotFinite { round, metric, found })
+    fn rounds_until(&mut self, n_rounds: u32, is_over: &dyn Fn() -> bool) -> Result<Stand, XgbError> {
+        while self.n_rounds < n_rounds {
+            if self.n_rounds > 0 && is_over() {
+                return Ok(Stand::Ended);
+            }
+            // At most 2,000 rounds: the position fits any integer.
+            self.booster
+                .update(&self.trainer.train, self.n_rounds as i32)
+                .map_err(call("fit a round of boosting"))?;
+            self.n_rounds += 1;
+            let Some(loss) = self.validation_loss()? else { continue };
+            match self.best {
+                Some((least, best_round)) if loss >= least => {
+                    if self.n_rounds - best_round >= self.patience {
+                        return Ok(Stand::Converged);
+                    }
+                }
+                _ => self.best = Some((loss, self.n_rounds)),
+            }
         }
+        Ok(if self.n_rounds >= MAX_ROUNDS {
+            Stand::Converged
+        } else {
+            Stand::Paused
+        })
     }
+
+    /// The least validation loss so far, by libxgboost; higher is never better.
+    pub fn least_loss(&self) -> f64 {
+        self.best.map_or(f64::NAN, |(loss, _)| loss)
+    }
+
+    /// The rounds up to the least validation loss; all of them without validation rows.
+    pub fn best_rounds(&self) -> u32 {
+        self.best.map_or(self.n_rounds, |(_, round)| round)
+    }
+
+    /// Wall-clock seconds so far times the threads: an upper bound of the processor time.
+    pub fn cpu_seconds(&self) -> f64 {
+        self.seconds * f64::from(self.trainer.n_threads)
+    }
+
+    /// The model cut to its first rounds, in XGBoost's UBJSON form.
+    pub fn artifact(&self, n_rounds: u32) -> Result<Vec<u8>, XgbError> {
+        cut(&self.booster, n_rounds)
+    }
+
+    fn validation_loss(&self) -> Result<Option<f64>, XgbError> {
+        let Some(validation) = &self.trainer.validation else {
+            return Ok(None);
+        };
+        let evaluated = self.booster.evaluate(validation);
+        let evaluated = evaluated.map_err(call("evaluate a round of boosting"))?;
+        let (round, metric) = (self.n_rounds - 1, self.trainer.metric.as_str());
+        let found = evaluated.values().next().copied();
+        let found = found.ok_or(XgbError::NoMetric { round, metric })?;
+        if !found.is_finite() {
+            return Err(XgbError::NotFinite { round, metric, found });
+        }
+        let sign = if self.trainer.metric.higher_is_better() {
+            -1.0
+        } else {
+            1.0
+        };
+        Ok(Some(sign * f64::from(found)))
+    }
+}
+
+fn cut(booster: &Booster, n_rounds: u32) -> Result<Vec<u8>, XgbError> {
+    let kept = booster
+        .slice(0, n_rounds as i32)
+        .map_err(call("cut the model to its best round"))?;
+    kept.save_buffer(true).map_err(call("save the model"))
+}
+
+/// A saved model cut to its first rounds, of which it has at least as many.
+pub(crate) fn cut_saved(artifact: &[u8], n_rounds: u32) -> Result<Vec<u8>, XgbError> {
+    cut(
+        &Booster::load_buffer(artifact).map_err(call("load the saved model"))?,
+        n_rounds,
+    )
+}
+
+/// How much each column lowers the loss in all splits together, by name; columns that no split uses are absent.
+pub(crate) fn total_gains(artifact: &[u8]) -> Result<std::collections::HashMap<String, f64>, XgbError> {
+    let booster = Booster::load_buffer(artifact).map_err(call("load the saved model"))?;
+    let dumped = booster.dump_model_vec(true).map_err(call("list the splits"))?;
+    let mut gains = std::collections::HashMap::new();
+    for (column, gain) in dumped.iter().flat_map(|tree| tree.lines()).filter_map(split_of) {
+        *gains.entry(column.to_owned()).or_insert(0.0) += gain;
+    }
+    Ok(gains)
 }
 
 /// A saved model, loaded back into libxgboost.
@@ -359,28 +562,34 @@ mod tests {
         }
     }
 
+    fn options<'a>(columns: &'a [EncodedColumn], target: &'a LearningTarget) -> TrainerOptions<'a> {
+        TrainerOptions {
+            columns,
+            target,
+            n_threads: 1,
+            seed: 3,
+        }
+    }
+
     /// Fits one number column against labels: the first `n_train` rows are fitted on.
     fn fit_one(values: &[f32], labels: &[f64], n_train: usize, target: &LearningTarget) -> Fit {
         let parameters = Parameters {
             subsample: 1.0,
+            colsample_bytree: 1.0,
             ..Parameters::defaults(target)
         };
         let columns = [number_column("x")];
-        let options = TrainerOptions {
-            columns: &columns,
-            target,
-            n_threads: 1,
-            seed: 3,
-        };
         let part = |range: std::ops::Range<usize>| Matrix::new(values[range.clone()].to_vec(), range.len());
         let (train, validation) = (part(0..n_train), part(n_train..values.len()));
         let labelled = |rows, labels| LabelledMatrix {
             rows,
             labels,
             weights: None,
+            groups: &[],
         };
         let train = labelled(&train, &labels[..n_train]);
-        let trainer = Trainer::new(train, labelled(&validation, &labels[n_train..]), &options).unwrap();
+        let validation = labelled(&validation, &labels[n_train..]);
+        let trainer = Trainer::new(train, validation, &options(&columns, target)).unwrap();
         trainer.fit(&parameters).unwrap()
     }
 
@@ -402,48 +611,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_counts_as_often_as_its_weight_says() {
-        // Nothing can be split: what is left is the weighted mean of the labels, 1.8 / (1.8 + 0.2).
-        let rows = Matrix::new(vec![f32::NAN; 100], 100);
-        let labels: Vec<f64> = (0..100).map(|idx| f64::from(u8::from(idx % 2 == 0))).collect();
-        let weights: Vec<f64> = labels
-            .iter()
-            .map(|label| if *label == 1.0 { 1.8 } else { 0.2 })
-            .collect();
-        let columns = [number_column("x")];
-        for (target, weights, expected) in [
-            (LearningTarget::Binary, Some(weights.as_slice()), 0.9),
-            (LearningTarget::Binary, None, 0.5),
-            (LearningTarget::Regression, Some(weights.as_slice()), 0.9),
-        ] {
-            let options = TrainerOptions {
-                columns: &columns,
-                target: &target,
-                n_threads: 1,
-                seed: 3,
-            };
-            let part = LabelledMatrix {
-                rows: &rows,
-                labels: &labels,
-                weights,
-            };
-            let fit = Trainer::new(part, part, &options)
-                .unwrap()
-                .fit(&Parameters::defaults(&target))
-                .unwrap();
-            let found = predict_one(&fit, f32::NAN);
-            assert!((found - expected).abs() < 1e-3, "{target:?}: {found} is not {expected}");
-        }
-    }
-
-    #[test]
     fn a_fit_stops_when_validation_no_longer_improves_and_keeps_the_best_round() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         let values: Vec<f32> = (0..600).map(|_| rng.random()).collect();
         let labels: Vec<f64> = (0..600).map(|_| f64::from(u8::from(rng.random_bool(0.5)))).collect();
         let fit = fit_one(&values, &labels, 400, &LearningTarget::Binary);
         assert!(fit.n_rounds_fitted < MAX_ROUNDS, "noise was fitted for all rounds");
-        assert_eq!(fit.n_rounds_fitted, fit.n_rounds + PATIENCE_ROUNDS);
+        assert_eq!(fit.n_rounds_fitted, fit.n_rounds + patience(0.1));
         let kept = Booster::load_buffer(&fit.artifact).unwrap();
         let trees = kept.dump_model_vec(false).unwrap().len();
         assert_eq!(trees as u32, fit.n_rounds);
@@ -474,6 +648,7 @@ mod tests {
             rows: &rows,
             labels: &labels,
             weights: None,
+            groups: &[],
         };
         let options = TrainerOptions {
             columns: &columns,
@@ -524,24 +699,132 @@ mod tests {
     /// Labels beyond single precision make the loss infinite.
     fn fit_error() -> String {
         let columns = [number_column("x")];
-        let options = TrainerOptions {
-            columns: &columns,
-            target: &LearningTarget::Regression,
-            n_threads: 1,
-            seed: 3,
-        };
+        let target = LearningTarget::Regression;
         let rows = Matrix::new((0..20u8).map(f32::from).collect(), 20);
         let labels: Vec<f64> = (0..20).map(|idx| if idx % 2 == 0 { 3e38 } else { -3e38 }).collect();
         let part = LabelledMatrix {
             rows: &rows,
             labels: &labels,
             weights: None,
+            groups: &[],
         };
-        let trainer = Trainer::new(part, part, &options).unwrap();
-        trainer
-            .fit(&Parameters::defaults(options.target))
-            .err()
-            .unwrap()
-            .to_string()
+        let trainer = Trainer::new(part, part, &options(&columns, &target)).unwrap();
+        let failed = trainer.fit(&Parameters::defaults(&target));
+        failed.err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_row_counts_as_often_as_its_weight_says() {
+        // Nothing can be split: what is left is the weighted mean of the labels, 1.8 / (1.8 + 0.2).
+        let rows = Matrix::new(vec![f32::NAN; 100], 100);
+        let labels: Vec<f64> = (0..100).map(|idx| f64::from(u8::from(idx % 2 == 0))).collect();
+        let weights: Vec<f64> = labels
+            .iter()
+            .map(|label| if *label == 1.0 { 1.8 } else { 0.2 })
+            .collect();
+        let columns = [number_column("x")];
+        for (target, weights, expected) in [
+            (LearningTarget::Binary, Some(weights.as_slice()), 0.9),
+            (LearningTarget::Binary, None, 0.5),
+            (LearningTarget::Regression, Some(weights.as_slice()), 0.9),
+        ] {
+            let options = TrainerOptions {
+                columns: &columns,
+                target: &target,
+                n_threads: 1,
+                seed: 3,
+            };
+            let part = LabelledMatrix {
+                rows: &rows,
+                labels: &labels,
+                weights,
+                groups: &[],
+            };
+            let trainer = Trainer::new(part, part, &options).unwrap();
+            let fit = trainer.fit(&Parameters::defaults(&target)).unwrap();
+            let found = predict_one(&fit, f32::NAN);
+            assert!((found - expected).abs() < 1e-3, "{target:?}: {found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_fit_that_pauses_ends_as_one_that_does_not() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let values: Vec<f32> = (0..400).map(|_| rng.random()).collect();
+        let labels: Vec<f64> = values.iter().map(|value| f64::from(*value).sin()).collect();
+        let (columns, target) = ([number_column("x")], LearningTarget::Regression);
+        let rows = Matrix::new(values, 400);
+        let part = LabelledMatrix {
+            rows: &rows,
+            labels: &labels,
+            weights: None,
+            groups: &[],
+        };
+        let trainer = Trainer::new(part, part, &options(&columns, &target)).unwrap();
+        let parameters = Parameters::defaults(&target);
+        let mut paused = trainer.begin(&parameters).unwrap();
+        for n_rounds in [1, 7, 30] {
+            assert_eq!(paused.go_on(n_rounds, &|| false).unwrap(), Stand::Paused);
+        }
+        let mut straight = trainer.begin(&parameters).unwrap();
+        straight.go_on(30, &|| false).unwrap();
+        assert_eq!(paused.artifact(30).unwrap(), straight.artifact(30).unwrap());
+        assert_eq!(straight.go_on(60, &|| true).unwrap(), Stand::Ended);
+        assert_eq!(straight.n_rounds, 30);
+        let artifact = straight.artifact(30).unwrap();
+        assert_eq!(cut_saved(&artifact, 10).unwrap(), straight.artifact(10).unwrap());
+        assert!(cut_saved(&artifact, 31).is_err());
+    }
+
+    #[test]
+    fn a_monotone_column_never_moves_the_score_the_other_way() {
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        let values: Vec<f32> = (0..600).map(|_| rng.random()).collect();
+        // A wave: what goes down again must not be learned.
+        let labels: Vec<f64> = values.iter().map(|value| (f64::from(*value) * 9.0).sin()).collect();
+        let (columns, target) = ([number_column("x")], LearningTarget::Regression);
+        let monotone = [("x".into(), Monotone::Increasing)];
+        let rows = Matrix::new(values, 600);
+        let part = LabelledMatrix {
+            rows: &rows,
+            labels: &labels,
+            weights: None,
+            groups: &[],
+        };
+        let trainer = Trainer::new(part, part, &options(&columns, &target)).unwrap();
+        let trainer = trainer.constrained(&columns, &monotone);
+        let fit = trainer.fit(&Parameters::defaults(&target)).unwrap();
+        let grid = Matrix::new((0..=100u8).map(|step| f32::from(step) / 100.0).collect(), 101);
+        let predictor = Predictor::load(&fit.artifact, &columns).unwrap();
+        let predicted = predictor.predict(&grid).unwrap();
+        assert!(predicted.windows(2).all(|pair| pair[1] >= pair[0]), "{predicted:?}");
+        assert!(predicted[100] > predicted[0]);
+    }
+
+    #[test]
+    fn quantiles_and_amounts_are_learned_as_such() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let values: Vec<f32> = vec![1.0; 4_000];
+        let labels: Vec<f64> = (0..4_000).map(|_| rng.random_range(0.0..10.0)).collect();
+        for quantile in [0.1, 0.5, 0.9] {
+            let fit = fit_one(&values, &labels, 3_000, &LearningTarget::Quantile { quantile });
+            let found = f64::from(predict_one(&fit, 1.0));
+            assert!((found - 10.0 * quantile).abs() < 0.3, "quantile {quantile} is {found}");
+        }
+        for power in [1.5, 2.0] {
+            let fit = fit_one(&values, &labels, 3_000, &LearningTarget::Amount { power });
+            let found = predict_one(&fit, 1.0);
+            assert!((found - 5.0).abs() < 0.2, "the mean by power {power} is {found}");
+        }
+    }
+
+    #[test]
+    fn gains_are_told_by_column() {
+        let values: Vec<f32> = (0..800).map(|idx| idx as f32).collect();
+        let labels: Vec<f64> = (0..800).map(|idx| f64::from(u8::from(idx % 100 >= 50))).collect();
+        let fit = fit_one(&values, &labels, 700, &LearningTarget::Binary);
+        let gains = total_gains(&fit.artifact).unwrap();
+        assert_eq!(gains.len(), 1);
+        assert!(gains["x"] > 0.0);
     }
 }

@@ -7,9 +7,9 @@ use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use lakeloop_domain::{
     AbsentLabel, Aggregation, Blueprint, BlueprintVersion, Choice, ContextField, DecisionId, DecisionKind,
-    DecisionReason, DecisionRecord, FeatureColumn, FeatureType, FeatureValue, FeatureView, FeatureViewName, Micros,
-    LearningSpec, ModelLimits, NamedValue, OutcomeId, OutcomeRecord, OutcomeSpec, OutcomeType, OutcomeValue, Policy, Rewards,
-    Schedule, StrategyName, UnitId,
+    DecisionReason, DecisionRecord, FeatureColumn, FeatureType, FeatureValue, FeatureView, FeatureViewName,
+    LearningSpec, Micros, ModelLimits, NamedValue, OutcomeId, OutcomeRecord, OutcomeSpec, OutcomeType, OutcomeValue,
+    Policy, Rewards, Schedule, StrategyName, UnitId,
 };
 use lakeloop_lake::{Append, Lake, TableName, rows};
 use tempfile::TempDir;

@@ -19,9 +19,10 @@ use crate::fit::Work;
 use crate::interval::Intervals;
 use crate::ladder::Rung;
 use crate::latency::Latency;
-use crate::loss::{Gain, losses, metric, metric_name};
+use crate::loss::{Gain, metric, metric_name};
 use crate::out_of_fold::OutOfFold;
-use crate::search::{Problem, Trial};
+use crate::search::Problem;
+use crate::trial::{Trial, losses_of};
 use crate::xgb::Predictor;
 
 /// The confidence of every interval on a card.
@@ -138,7 +139,7 @@ fn instant(at: Micros) -> String {
 fn metrics(evidence: &Evidence<'_>) -> Vec<CardMetric> {
     let (target, labels) = (evidence.problem.target, evidence.problem.validation.labels);
     let weights = evidence.problem.validation.weights;
-    let served_losses = losses(target, evidence.served, labels);
+    let served_losses = losses_of(evidence.problem, evidence.served);
     let found = clustered_mean(&served_losses, evidence.clusters, weights);
     let by = found.map_or("", |found| {
         if found.n_clusters == labels.len() {
@@ -182,14 +183,14 @@ fn examples(scores: &[f64], labels: &[f64]) -> Vec<Example<bool>> {
 }
 
 fn baselines(evidence: &Evidence<'_>, must_beat: &[Baseline]) -> Vec<CardBaseline> {
-    let (target, labels) = (evidence.problem.target, evidence.problem.validation.labels);
+    let target = evidence.problem.target;
     let of_rung = |(rung, gain): &(Rung, Option<Gain>)| {
         let gain = (*gain)?;
         Some(CardBaseline {
             baseline: rung.baseline,
             value: metric(
                 target,
-                &losses(target, &rung.scores, labels),
+                &losses_of(evidence.problem, &rung.scores),
                 evidence.problem.validation.weights,
             )?,
             gain: gain.mean,
@@ -246,7 +247,7 @@ fn cost(evidence: &Evidence<'_>) -> CardCost {
         latency_p50_us: evidence.latency.p50_us,
         latency_p99_us: evidence.latency.p99_us,
         n_trials: evidence.trials.len(),
-        search_cpu_seconds: fitted.map(|trial| trial.fit.cpu_seconds).sum(),
+        search_cpu_seconds: fitted.map(|trial| trial.cpu_seconds).sum(),
         validation_seconds: evidence.validation_seconds,
     }
 }

@@ -10,7 +10,8 @@ use lakeloop_stats::looks::{holm, upper_tail};
 
 use super::Evidence;
 use crate::guards::values_of;
-use crate::loss::{losses, metric};
+use crate::loss::metric;
+use crate::trial::losses_of;
 
 /// With fewer rows a slice says little.
 const MIN_ROWS: usize = 50;
@@ -29,7 +30,7 @@ const MAX_TOLD: usize = 20;
 pub(super) fn weak_slices(evidence: &Evidence<'_>, importance: &[CardImportance]) -> (Vec<CardSlice>, usize) {
     let problem = evidence.problem;
     let target = problem.target;
-    let losses = losses(target, evidence.served, problem.validation.labels);
+    let losses = losses_of(problem, evidence.served);
     let mut slices = Vec::new();
     for important in importance.iter().take(MAX_COLUMNS) {
         let found = problem

@@ -16,7 +16,7 @@ use crate::error::PipelineError;
 use crate::matrix::{encode, learn_encoding};
 use crate::parameters::Parameters;
 use crate::rows::{FeatureLayout, TrainingRows};
-use crate::search::provisional;
+use crate::trial::provisional;
 use crate::weights::row_weights;
 use crate::xgb::{LabelledMatrix, Trainer, TrainerOptions};
 
@@ -110,7 +110,7 @@ fn fit_fold(
     let blueprint = &applied.blueprint;
     let target = blueprint.learning_target();
     let layout = FeatureLayout::new(blueprint);
-    let encoding = learn_encoding(blueprint, &layout, &taken, 0..n_fit);
+    let encoding = learn_encoding(blueprint, &layout, &taken, 0..n_fit)?;
     let encoder = Encoder::new(&encoding)?;
     let labels: Vec<f64> = (0..taken.len())
         .map(|row_idx| {
@@ -135,15 +135,17 @@ fn fit_fold(
         rows: &train,
         labels: &labels[..n_fit],
         weights: weights(0..n_fit),
+        groups: &[],
     };
     let stopped_by = LabelledMatrix {
         rows: &validation,
         labels: &labels[n_fit..],
         weights: weights(n_fit..n_fit + n_stop),
+        groups: &[],
     };
     let trainer = Trainer::new(fitted_on, stopped_by, &options)?;
     let fit = trainer.fit(&Parameters::defaults(&target))?;
-    provisional(applied, &encoding, &Calibration::Identity, &fit.artifact)
+    provisional(applied, &target, &encoding, &Calibration::Identity, &fit.artifact)
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use lakeloop_decide::{Bundle, Model, ModelParts};
 use lakeloop_domain::{
     AbsentLabel, Aggregation, AppliedBlueprint, Blueprint, Calibration, ContextField, DecisionKind, EncodedColumn,
-    Encoding, FeatureType, FeatureValue, Features, LearningSpec, LearningTarget, ModelLimits, ModelVersion, NamedValue, OutcomeSpec,
-    OutcomeType, Policy, Rewards, Schedule, StrategyName,
+    Encoding, FeatureType, FeatureValue, Features, LearningSpec, LearningTarget, ModelLimits, ModelVersion, NamedValue,
+    OutcomeSpec, OutcomeType, Policy, Rewards, Schedule, StrategyName,
 };
 use serde_json::json;
 

@@ -7,8 +7,8 @@ use lakeloop_decide::{Bundle, Model};
 use lakeloop_domain::{
     AbsentLabel, Aggregation, AppliedBlueprint, Blueprint, Calibration, Candidate, CandidateId, ContextField,
     DecisionKind, EncodedColumn, Encoding, FeatureColumn, FeatureType, FeatureValue, FeatureView, FeatureViewName,
-    Features, LearningSpec, ModelLimits, ModelMetrics, ModelRecord, ModelStage, ModelVersion, NamedValue, OutcomeSpec, OutcomeType,
-    Policy, Provenance, Rewards, Schedule, StrategyName, TrainingSetId,
+    Features, LearningSpec, ModelLimits, ModelMetrics, ModelRecord, ModelStage, ModelVersion, NamedValue, OutcomeSpec,
+    OutcomeType, Policy, Provenance, Rewards, Schedule, StrategyName, TrainingSetId,
 };
 use serde_json::{Value, json};
 

@@ -1,0 +1,234 @@
+//! Chooses one model among those that a search has found.
+//!
+//! Candidates are the complete trials, and those of the best of them cut to fewer rounds: a boosted model is a sequence of
+//! models of growing size. Of the candidates within the blueprint's limits, the best one by the metric sets the mark, and
+//! the cheapest one that is not worse than it beyond noise is chosen: the one-standard-error rule (Breiman, Friedman,
+//! Olshen and Stone 1984, section 3.4.3), with the standard error of the paired difference of the losses of the same
+//! rows. Cheapest: whose features cost least to read, then the smallest file, then the better one.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use lakeloop_domain::Encoding;
+
+use crate::error::PipelineError;
+use crate::latency::Latency;
+use crate::loss::Gain;
+use crate::parameters::Parameters;
+use crate::search::{Problem, is_eligible, over_limit};
+use crate::selection;
+use crate::trial::{FittedTrial, Trial, judged, latency};
+use crate::xgb::cut_saved;
+
+/// A model that loses no more than this many standard errors to the best one is within noise of it.
+const STANDARD_ERRORS_OF_NOISE: f64 = 1.0;
+
+/// The best trials, which are looked at in all their lengths.
+const N_LOOKED_AT: usize = 6;
+
+/// The shares of its rounds that a trial is looked at with.
+const SHARES: [f64; 7] = [1.0, 0.75, 0.56, 0.42, 0.3, 0.2, 0.1];
+
+/// The chosen model.
+pub(crate) struct Choice {
+    /// The trial that it comes from.
+    pub trial_idx: usize,
+    /// What it was fitted with.
+    pub parameters: Parameters,
+    /// How its rows are made.
+    pub encoding: Encoding,
+    /// The rounds that it keeps.
+    pub n_rounds: u32,
+    /// The model of the last fold, cut to these rounds.
+    pub artifact: Arc<[u8]>,
+    /// The metric over the folds.
+    pub value: f64,
+}
+
+struct Candidate {
+    trial_idx: usize,
+    n_rounds: u32,
+    value: f64,
+    badness: f64,
+    bytes: u64,
+    latency: Latency,
+    cost_us: f64,
+    artifact: Arc<[u8]>,
+    losses: Arc<[f64]>,
+}
+
+/// Chooses among trials; `None` when no model is within the limits.
+pub(crate) fn choose(problem: &Problem<'_>, trials: &[Trial]) -> Result<Option<Choice>, PipelineError> {
+    let candidates = candidates(problem, trials)?;
+    let limits = &problem.applied.blueprint.limits;
+    let within = candidates
+        .iter()
+        .filter(|candidate| over_limit(limits, candidate.bytes, candidate.latency.p99_us).is_none());
+    let within: Vec<&Candidate> = within.collect();
+    let Some(best) = within.iter().min_by(|a, b| better(a, b)) else {
+        return Ok(None);
+    };
+    let noisy = within
+        .iter()
+        .filter(|candidate| is_within_noise(candidate, best, problem.decisions, problem.weights));
+    let chosen = noisy.min_by(|a, b| cheaper(a, b)).unwrap_or(best);
+    let parameters = trials[chosen.trial_idx].parameters.clone();
+    Ok(Some(Choice {
+        trial_idx: trials[chosen.trial_idx].idx,
+        encoding: selection::without(problem.encoding, &parameters.without),
+        parameters,
+        n_rounds: chosen.n_rounds,
+        artifact: Arc::clone(&chosen.artifact),
+        value: chosen.value,
+    }))
+}
+
+fn better(a: &Candidate, b: &Candidate) -> Ordering {
+    a.badness.total_cmp(&b.badness).then(a.bytes.cmp(&b.bytes))
+}
+
+fn cheaper(a: &Candidate, b: &Candidate) -> Ordering {
+    let cost = a.cost_us.total_cmp(&b.cost_us);
+    cost.then(a.bytes.cmp(&b.bytes)).then(a.badness.total_cmp(&b.badness))
+}
+
+/// Whether the best one loses less by no more than noise.
+fn is_within_noise(candidate: &Candidate, best: &Candidate, decisions: &[usize], weights: Option<&[f64]>) -> bool {
+    if candidate.badness <= best.badness {
+        return true;
+    }
+    let gain = Gain::over(&candidate.losses, &best.losses, decisions, weights);
+    gain.is_some_and(|gain| gain.mean <= STANDARD_ERRORS_OF_NOISE * gain.standard_error)
+}
+
+/// The best complete trials at their full and at shorter lengths.
+fn candidates(problem: &Problem<'_>, trials: &[Trial]) -> Result<Vec<Candidate>, PipelineError> {
+    let complete =
+        |trial: &Trial| matches!(&trial.fitted, Ok(fitted) if fitted.is_complete && fitted.value.is_finite());
+    let mut ordered: Vec<usize> = (0..trials.len()).filter(|idx| complete(&trials[*idx])).collect();
+    let badness = |idx: &usize| {
+        let fitted = trials[*idx].fitted.as_ref();
+        fitted.map_or(f64::INFINITY, |fitted| problem.metric.badness(fitted.value))
+    };
+    ordered.sort_by(|a, b| badness(a).total_cmp(&badness(b)));
+    // Those over a limit may be within it at a shorter length, and then be the only ones.
+    let only_over = !trials.iter().any(is_eligible);
+    let mut found = Vec::new();
+    let n_looked_at = if only_over { ordered.len() } else { N_LOOKED_AT };
+    for trial_idx in ordered.into_iter().take(n_looked_at) {
+        let trial = &trials[trial_idx];
+        let Ok(fitted) = &trial.fitted else { continue };
+        let again;
+        let fitted = if fitted.artifacts.is_empty() {
+            // Read back after a crash, it has no model.
+            again = selection::fitted_again(problem, &trial.parameters)?;
+            &again
+        } else {
+            fitted
+        };
+        for share in SHARES {
+            found.extend(at_length(problem, trial_idx, trial, fitted, share)?);
+        }
+    }
+    Ok(found)
+}
+
+/// A trial cut to a share of its rounds, judged again; `None` when nothing would be cut.
+fn at_length(
+    problem: &Problem<'_>,
+    trial_idx: usize,
+    trial: &Trial,
+    fitted: &FittedTrial,
+    share: f64,
+) -> Result<Option<Candidate>, PipelineError> {
+    let n_rounds = ((f64::from(fitted.n_rounds) * share).round() as u32).max(1);
+    if share < 1.0 && n_rounds == fitted.n_rounds {
+        return Ok(None);
+    }
+    let Some(latest) = fitted.artifacts.last() else {
+        return Ok(None);
+    };
+    let as_candidate = |value: f64, latency, artifact: Arc<[u8]>, losses| Candidate {
+        trial_idx,
+        n_rounds,
+        value,
+        badness: problem.metric.badness(value),
+        bytes: artifact.len() as u64,
+        latency,
+        cost_us: fitted.feature_cost_us,
+        artifact,
+        losses,
+    };
+    if share >= 1.0 {
+        let losses = Arc::clone(&fitted.losses);
+        return Ok(Some(as_candidate(
+            fitted.value,
+            fitted.latency,
+            Arc::clone(latest),
+            losses,
+        )));
+    }
+    let encoding = selection::without(problem.encoding, &trial.parameters.without);
+    let (mut values, mut losses, mut cut) = (Vec::new(), Vec::new(), Arc::clone(latest));
+    let columns = selection::Columns::of(problem, &encoding);
+    for (artifact, fold) in fitted.artifacts.iter().zip(columns.folds()) {
+        // A fold that ended with fewer rounds than the mean is cut no further than to its own.
+        cut = match cut_saved(artifact, n_rounds) {
+            Ok(cut) => cut.into(),
+            Err(_) => Arc::clone(artifact),
+        };
+        let judged = judged(problem, &encoding, &cut, fold)?;
+        values.push(judged.value);
+        losses.extend(judged.losses);
+    }
+    let value = values.iter().sum::<f64>() / values.len() as f64;
+    // Only a limit asks how fast each candidate is; without one the full length is slow enough.
+    let latency = match problem.applied.blueprint.limits.max_latency_us {
+        Some(_) => latency(problem, &encoding, &cut)?,
+        None => fitted.latency,
+    };
+    Ok(Some(as_candidate(value, latency, cut, losses.into())).filter(|candidate| candidate.value.is_finite()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(badness: f64, bytes: u64, cost_us: f64, losses: &[f64]) -> Candidate {
+        Candidate {
+            trial_idx: 0,
+            n_rounds: 1,
+            value: badness,
+            badness,
+            bytes,
+            latency: Latency {
+                p50_us: 1.0,
+                p99_us: 1.0,
+            },
+            cost_us,
+            artifact: Arc::new([]),
+            losses: losses.into(),
+        }
+    }
+
+    #[test]
+    fn noise_is_the_standard_error_of_the_paired_difference() {
+        let decisions = [0, 1, 2, 3];
+        let best = candidate(0.25, 10, 0.0, &[0.1, 0.2, 0.3, 0.4]);
+        // Differences 0.1, −0.1, 0.2, 0: mean 0.05, standard error 0.0645.
+        let near = candidate(0.3, 5, 0.0, &[0.2, 0.1, 0.5, 0.4]);
+        assert!(is_within_noise(&near, &best, &decisions, None));
+        // Each row a little worse: the mean is as small, but it is no noise.
+        let worse = candidate(0.3, 5, 0.0, &[0.15, 0.25, 0.35, 0.46]);
+        assert!(!is_within_noise(&worse, &best, &decisions, None));
+    }
+
+    #[test]
+    fn the_cheapest_reads_the_cheapest_features_then_is_the_smallest() {
+        let (small, cheap) = (candidate(0.3, 5, 50.0, &[]), candidate(0.3, 500, 0.0, &[]));
+        assert_eq!(cheaper(&cheap, &small), Ordering::Less);
+        let (large, better_one) = (candidate(0.2, 500, 0.0, &[]), candidate(0.2, 500, 0.0, &[]));
+        assert_eq!(cheaper(&small, &large), Ordering::Greater);
+        assert_eq!(cheaper(&better_one, &cheap), Ordering::Less);
+    }
+}
