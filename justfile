@@ -54,12 +54,17 @@ fuzz-trees seconds="180":
 bench-decide:
     tests/bench/run
 
-# off-policy values next to obp's and to a known truth; logged decisions of a real server made again, bit for bit
-bench-policies decisions="100000":
+# off-policy values next to obp's and to a known truth; rewards next to Vowpal Wabbit's; logged decisions made again, bit for bit
+bench-policies decisions="100000": vw
     #!/usr/bin/env bash
     set -euo pipefail
     cargo bench --quiet -p lakeloop-stats --bench policies
+    LAKELOOP_VW_PYTHON="$PWD/.deps/vw/bin/python" cargo test --quiet -p lakeloop-pipeline --lib next_to_vw -- --ignored --nocapture
     LAKELOOP_REPLAY_DECISIONS={{ decisions }} cargo test --quiet --test replay -- --nocapture | grep '^figure'
+
+# Vowpal Wabbit, to compare with
+vw:
+    test -x .deps/vw/bin/python || { python3 -m venv .deps/vw && .deps/vw/bin/pip install --quiet --disable-pip-version-check vowpalwabbit; }
 
 # HTTP: decide next to an empty handler and next to FastAPI, its latency at half of its rate, outcomes by the batch (needs wrk)
 bench-serve:

@@ -45,5 +45,7 @@ pub(crate) fn number(value: &DeValue<'_>) -> Option<f64> {
 /// True when a number lies within the bounds of a schema.
 pub(crate) fn within(schema: &Schema, value: f64) -> bool {
     let bound = |keyword| schema.get(keyword).and_then(Schema::as_f64);
-    bound("minimum").is_none_or(|minimum| value >= minimum) && bound("maximum").is_none_or(|maximum| value <= maximum)
+    bound("minimum").is_none_or(|minimum| value >= minimum)
+        && bound("exclusiveMinimum").is_none_or(|above| value > above)
+        && bound("maximum").is_none_or(|maximum| value <= maximum)
 }

@@ -27,6 +27,8 @@ pub(crate) enum Form {
     Origin,
     /// A number in [0, 1].
     Probability,
+    /// A number above 0.
+    Positive,
     /// A [`StrategyName`].
     StrategyName,
     /// A [`FeatureViewName`].
@@ -38,13 +40,14 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Period,
         Self::Size,
         Self::Cron,
         Self::Address,
         Self::Origin,
         Self::Probability,
+        Self::Positive,
         Self::StrategyName,
         Self::FeatureViewName,
         Self::FeatureName,
@@ -65,6 +68,7 @@ impl Form {
             Self::Address => "address",
             Self::Origin => "origin",
             Self::Probability => "probability",
+            Self::Positive => "positive",
             Self::StrategyName => "strategy_name",
             Self::FeatureViewName => "feature_view_name",
             Self::FeatureName => "feature_name",
@@ -81,6 +85,7 @@ impl Form {
             Self::Address => "an address",
             Self::Origin => "an origin",
             Self::Probability => "a probability",
+            Self::Positive => "a positive number",
             Self::StrategyName => "a strategy name",
             Self::FeatureViewName => "a feature view name",
             Self::FeatureName => "a feature name",
@@ -99,6 +104,7 @@ impl Form {
             Self::Address => "host:port, such as \"127.0.0.1:8080\"",
             Self::Origin => "scheme, host and perhaps a port in lower case, such as \"https://shop.example.org\"",
             Self::Probability => "a number between 0 and 1",
+            Self::Positive => "a number above 0, such as 0.1",
             Self::StrategyName | Self::FeatureViewName => "1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter",
             Self::FeatureName => "1 to 64 of letters, digits and `_`, beginning with a letter",
             Self::Word => "a text of 1 to 256 bytes without control characters",
@@ -114,7 +120,7 @@ impl Form {
             Self::Cron => Cron::parse(text).map(drop).map_err(Some),
             Self::Address => text.parse::<ListenAddress>().map(drop).map_err(|error| Some(error.why)),
             Self::Origin => origin(text).map_err(|why| Some(why.to_owned())),
-            Self::Probability => Err(None),
+            Self::Probability | Self::Positive => Err(None),
             Self::StrategyName => StrategyName::new(text).map(drop).map_err(|_: InvalidId| None),
             Self::FeatureViewName => FeatureViewName::new(text).map(drop).map_err(|_: InvalidId| None),
             Self::FeatureName => holds(is_feature_name(text)),
@@ -128,6 +134,7 @@ impl Form {
             Self::Probability => {
                 json_schema!({"type": "number", "minimum": 0, "maximum": 1, "x-form": self.as_str()})
             }
+            Self::Positive => json_schema!({"type": "number", "exclusiveMinimum": 0, "x-form": self.as_str()}),
             Self::StrategyName | Self::FeatureViewName => self.pattern("^[a-z][a-z0-9_-]{0,63}$"),
             Self::FeatureName => self.pattern("^[A-Za-z][A-Za-z0-9_]{0,63}$"),
             Self::Period => self.pattern(r"^\s*([0-9]+(\.[0-9]+)?\s*[A-Za-zµ]+\s*)+$"),
@@ -178,6 +185,17 @@ pub(crate) fn origins(_: &mut schemars::SchemaGenerator) -> Schema {
 /// A number in [0, 1].
 pub(crate) fn probability(_: &mut schemars::SchemaGenerator) -> Schema {
     Form::Probability.schema()
+}
+
+/// A number above 0.
+pub(crate) fn positive(_: &mut schemars::SchemaGenerator) -> Schema {
+    Form::Positive.schema()
+}
+
+/// The schema of a list of at least one position of a ranking.
+pub(crate) fn slots(_: &mut schemars::SchemaGenerator) -> Schema {
+    let position = json_schema!({"type": "integer", "minimum": 1, "maximum": lakeloop_domain::Slots::LAST});
+    json_schema!({"type": "array", "minItems": 1, "uniqueItems": true, "items": position})
 }
 
 /// The schema of a strategy's name.

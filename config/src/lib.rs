@@ -24,6 +24,7 @@ mod log;
 
 pub mod raw;
 
+mod policy_rules;
 mod rules;
 
 mod lower;

@@ -3,7 +3,7 @@
 use lakeloop_domain::{
     AbsentLabel, Aggregation, Baseline, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureValue,
     FeatureView, FeatureViewName, Gate, LearningSpec, ModelLimits, NamedOutcome, OffPolicyGate, OutcomeSpec,
-    OutcomeType, Policy, RewardWeight, Rewards, RowWeights, Schedule, SearchRange, TrainingRules,
+    OutcomeType, Policy, RewardWeight, Rewards, RowWeights, Schedule, SearchRange, Slots, TrainingRules,
 };
 
 use crate::raw::{
@@ -14,6 +14,12 @@ use crate::raw::{
 
 /// The share of explored decisions unless declared.
 const DEFAULT_EPSILON: f64 = 0.1;
+/// The share that a falling share begins with, unless declared.
+pub(crate) const DEFAULT_FALLING_EPSILON: f64 = 0.3;
+/// The labelled decisions after which it has halved, unless declared.
+const DEFAULT_HALVED_AFTER: u64 = 1_000;
+/// What it does not fall below, unless declared: one decision in a hundred still shows what has changed.
+pub(crate) const DEFAULT_MINIMUM_EPSILON: f64 = 0.01;
 /// The probability from which a threshold says yes unless declared.
 const DEFAULT_THRESHOLD: f64 = 0.5;
 /// Fewer labelled rows than this tell little apart.
@@ -222,7 +228,32 @@ pub(crate) fn policy(raw: Option<&RawPolicy>, decision: &RawDecision, outcome: &
         (Some(RawPolicy::EpsilonGreedy { epsilon }), _) => Some(Policy::EpsilonGreedy {
             epsilon: epsilon.unwrap_or(DEFAULT_EPSILON),
         }),
-        (Some(_), _) => None,
+        (
+            Some(RawPolicy::EpsilonDecreasing {
+                epsilon,
+                halved_after,
+                minimum,
+            }),
+            _,
+        ) => Some(Policy::EpsilonDecreasing {
+            epsilon: epsilon.unwrap_or(DEFAULT_FALLING_EPSILON),
+            halved_after: halved_after.unwrap_or(DEFAULT_HALVED_AFTER),
+            minimum: minimum.unwrap_or(DEFAULT_MINIMUM_EPSILON),
+        }),
+        (Some(RawPolicy::TopK { k }), _) => Some(Policy::TopK { k: *k }),
+        (Some(RawPolicy::Softmax { temperature }), _) => Some(Policy::Softmax {
+            temperature: *temperature,
+        }),
+        (Some(RawPolicy::Thompson { epsilon }), _) => Some(Policy::Thompson {
+            epsilon: epsilon.unwrap_or(0.0),
+        }),
+        (Some(RawPolicy::Ucb { width, epsilon }), _) => Some(Policy::Ucb {
+            width: *width,
+            epsilon: epsilon.unwrap_or(0.0),
+        }),
+        (Some(RawPolicy::Slots { exploration_slots }), _) => Slots::new(exploration_slots.iter().copied())
+            .ok()
+            .map(|exploration_slots| Policy::Slots { exploration_slots }),
         (None, RawDecision::YesNo { .. }) if outcome_type(outcome) == OutcomeType::YesNo => {
             Some(Policy::Threshold { at: DEFAULT_THRESHOLD })
         }

@@ -10,6 +10,7 @@ use crate::document::{Document, Problem, joined, quoted};
 use crate::expectation::listed;
 use crate::lower::{feature_value, label, outcome_type, policy};
 use crate::nearest::nearest;
+use crate::policy_rules::misfits;
 use crate::raw::{
     RawAbsent, RawBaseline, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawModel, RawObjective,
     RawOutcome, RawPolicy, RawQualityMetric, RawSearchRange,
@@ -320,38 +321,8 @@ impl Rules<'_, '_> {
     }
 
     fn policy(&mut self, decision: &RawDecision, outcome: &RawOutcome, policy: Option<&RawPolicy>) {
-        let path = ["policy", "kind"];
-        match (policy, decision) {
-            (Some(RawPolicy::Threshold { .. }), RawDecision::YesNo { .. })
-                if outcome_type(outcome) == OutcomeType::Number =>
-            {
-                let message = "\"threshold\" compares a probability, which a number outcome does not give; \
-                    write \"epsilon_greedy\" or \"greedy\", or outcome.type = \"yes_no\"";
-                self.report(&path, message.into());
-            }
-            (Some(RawPolicy::Threshold { .. }), RawDecision::Choose { .. }) => {
-                let message = "\"threshold\" answers yes or no, but the decision is to choose; \
-                    write \"epsilon_greedy\" or \"greedy\"";
-                self.report(&path, message.into());
-            }
-            (Some(RawPolicy::Threshold { .. }), RawDecision::Rank { .. }) => {
-                let message = "\"threshold\" answers yes or no, but the decision is to rank; write \"epsilon_greedy\" or \
-                    \"greedy\"";
-                self.report(&path, message.into());
-            }
-            (Some(RawPolicy::Threshold { .. } | RawPolicy::EpsilonGreedy { .. }), RawDecision::Number { .. }) => {
-                let found = self
-                    .document
-                    .value(&path)
-                    .and_then(|node| node.get_ref().as_str())
-                    .unwrap_or_default();
-                let message = format!(
-                    "{} chooses an action, but the decision is a number; write \"greedy\"",
-                    quoted(found)
-                );
-                self.report(&path, message);
-            }
-            _ => {}
+        for (key, message) in policy.into_iter().flat_map(|policy| misfits(decision, outcome, policy)) {
+            self.report(&["policy", key], message);
         }
     }
 

@@ -28,6 +28,8 @@ mod gate;
 
 mod training;
 
+mod slots;
+
 mod ranking;
 
 mod outcome;
@@ -62,12 +64,14 @@ pub use ids::{
 pub use job::{JobKind, JobRun, RunState};
 pub use learning::{FinalFit, LearningSpec, Monotone, Objective, QualityMetric, SearchParameter, SearchRange};
 pub use model::{
-    Calibration, EncodedColumn, Encoding, LearningTarget, ModelMetrics, ModelRecord, ModelStage, Provenance, StageMove,
+    ActionBelief, Belief, Calibration, EncodedColumn, Encoding, LearningTarget, ModelMetrics, ModelRecord, ModelStage,
+    Provenance, StageMove, Uncertainty,
 };
 pub use outcome::{AbsentLabel, Aggregation, OutcomeRecord, OutcomeType, OutcomeValue};
 pub use policy::Policy;
 pub use ranking::{Candidate, Position, Ranking};
 pub use reward::{LabelPart, NamedOutcome, RewardWeight, Rewards, RowWeights};
+pub use slots::{InvalidSlots, Slots};
 pub use training::{Baseline, TrainingRules};
 
 /// Microseconds since 1970-01-01T00:00:00Z: how every instant is kept, in memory, in the journal and in the tables.

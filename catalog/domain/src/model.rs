@@ -95,6 +95,61 @@ pub enum Calibration {
     },
 }
 
+/// What is known of an action's expected label beyond its score s: normal with the mean
+/// s + offset + slope · (s − center), where offset and slope are uncertain.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Belief {
+    /// The mean of the offset.
+    pub offset: f64,
+    /// The mean of the slope.
+    pub slope: f64,
+    /// The variance of the offset.
+    pub offset_variance: f64,
+    /// The variance of the slope.
+    pub slope_variance: f64,
+    /// The covariance of the two.
+    pub covariance: f64,
+}
+
+/// The belief about one action.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActionBelief {
+    /// The action.
+    pub action: String,
+    /// What is known of it.
+    pub belief: Belief,
+}
+
+/// How sure a model that scores each action is of each action's expected label, as learned on the rows that its trees were
+/// not fitted on. What it is fitted by stands in `lakeloop-stats`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Uncertainty {
+    /// The score at which the slope has no effect.
+    pub center: f64,
+    /// What is known of each action that was declared then.
+    pub actions: Vec<ActionBelief>,
+    /// What is known of any other action.
+    pub unseen: Belief,
+}
+
+impl Belief {
+    /// The mean and the standard deviation of the expected label of an action with this score.
+    pub fn of_score(&self, center: f64, score: f64) -> (f64, f64) {
+        let from_center = score - center;
+        let mean = score + self.offset + self.slope * from_center;
+        let variance = self.offset_variance + from_center * (2.0 * self.covariance + from_center * self.slope_variance);
+        (mean, variance.max(0.0).sqrt())
+    }
+}
+
+impl Uncertainty {
+    /// What is known of an action.
+    pub fn of(&self, action: &str) -> Belief {
+        let known = self.actions.iter().find(|known| known.action == action);
+        known.map_or(self.unseen, |known| known.belief)
+    }
+}
+
 /// How good a model is on the rows that it was not fitted on, with what it cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelMetrics {
@@ -202,6 +257,9 @@ pub struct ModelRecord {
     pub calibration: Calibration,
     /// Where labels lie around its predictions; `None` for probabilities, and for models from before it was kept.
     pub prediction_interval: Option<PredictionInterval>,
+    /// How sure it is of each action's expected label; `None` for models that do not score each action, and for those
+    /// from before this was learned.
+    pub uncertainty: Option<Uncertainty>,
     /// The ensemble as XGBoost saved it (UBJSON or JSON).
     pub artifact: Vec<u8>,
     /// How good it is.

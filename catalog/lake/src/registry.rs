@@ -27,7 +27,7 @@ use deltalake::protocol::DeltaOperation;
 use futures::stream;
 use lakeloop_domain::{
     Calibration, Encoding, LearningTarget, Micros, ModelCard, ModelMetrics, ModelRecord, ModelStage, ModelVersion,
-    PredictionInterval, Provenance, StageMove, StrategyName,
+    PredictionInterval, Provenance, StageMove, StrategyName, Uncertainty,
 };
 
 use crate::append::appending;
@@ -53,6 +53,8 @@ pub struct NewModel {
     pub calibration: Calibration,
     /// Where labels lie around its predictions; `None` for probabilities.
     pub prediction_interval: Option<PredictionInterval>,
+    /// How sure it is of each action's expected label.
+    pub uncertainty: Option<Uncertainty>,
     /// The ensemble as XGBoost saved it.
     pub artifact: Vec<u8>,
     /// How good it is.
@@ -90,6 +92,7 @@ pub async fn register(lake: &Lake, model: NewModel, now: Micros) -> Result<Model
         encoding: model.encoding,
         calibration: model.calibration,
         prediction_interval: model.prediction_interval,
+        uncertainty: model.uncertainty,
         artifact: model.artifact,
         metrics: model.metrics,
         provenance: model.provenance,

@@ -106,7 +106,7 @@ impl TableName {
             Self::Outcomes => &["candidate"],
             Self::TrainingRows => &["candidate", "unit"],
             Self::TrainingSets => &["n_late_outcomes", "n_missed_outcomes"],
-            Self::Models => &["prediction_interval", "card", "card_markdown"],
+            Self::Models => &["prediction_interval", "card", "card_markdown", "uncertainty"],
             Self::Blueprints => &["reason"],
             Self::Trials => &[
                 "fold_values",
@@ -357,6 +357,7 @@ static MODELS: LazyLock<SchemaRef> = LazyLock::new(|| {
         optional(text("prediction_interval")),
         optional(text("card")),
         optional(text("card_markdown")),
+        optional(text("uncertainty")),
     ])
 });
 

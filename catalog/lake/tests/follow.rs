@@ -22,6 +22,7 @@ fn model(name: &str, artifact: &[u8]) -> NewModel {
         calibration: Calibration::Identity,
         prediction_interval: None,
         card: None,
+        uncertainty: None,
         artifact: artifact.to_vec(),
         metrics: ModelMetrics {
             metric: "rmse".to_owned(),

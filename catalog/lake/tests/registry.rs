@@ -45,6 +45,7 @@ fn model(name: &str, artifact: Vec<u8>) -> NewModel {
             latency_p99_us: 9.0,
             parity_max_abs: f64::MIN_POSITIVE,
         },
+        uncertainty: None,
         artifact,
         provenance: Provenance {
             blueprint_version: BlueprintVersion::new("0123456789abcdef").unwrap(),

@@ -215,6 +215,7 @@ prop_compose! {
         flag in any::<bool>(),
         table_versions in any_versions(),
         seed in any::<u64>(),
+        known in proptest::option::of((any_text(), any_number(), any_number())),
     ) -> ModelRecord {
         ModelRecord {
             strategy: ids.0,
@@ -230,6 +231,12 @@ prop_compose! {
             }] },
             calibration: platt.map_or(Calibration::Identity, |(slope, intercept)| Calibration::Platt { slope, intercept }),
             prediction_interval: None,
+            uncertainty: known.map(|(action, one, other)| {
+                let belief = Belief {
+                    offset: one, slope: other, offset_variance: one, slope_variance: other, covariance: -one,
+                };
+                Uncertainty { center: other, actions: vec![ActionBelief { action, belief }], unseen: belief }
+            }),
             artifact,
             metrics: ModelMetrics {
                 metric: texts.1,

@@ -280,26 +280,56 @@ pub enum RawPolicy {
         #[schemars(schema_with = "crate::form::probability")]
         epsilon: Option<f64>,
     },
-    /// The best k candidates.
-    #[schemars(extend("x-built" = false))]
+    /// ε-greedy with a share that falls with the number of labelled decisions that the live model has learned from: in
+    /// proportion to the cube root of one over it.
+    EpsilonDecreasing {
+        /// The share of decisions that are drawn while nothing is learned; 0.3 unless said otherwise.
+        #[serde(default)]
+        #[schemars(schema_with = "crate::form::probability")]
+        epsilon: Option<f64>,
+        /// The number of labelled decisions after which the share has halved; 1000 unless said otherwise.
+        #[schemars(range(min = 1))]
+        halved_after: Option<u64>,
+        /// The share falls no further than this; 0.01 unless said otherwise.
+        #[serde(default)]
+        #[schemars(schema_with = "crate::form::probability")]
+        minimum: Option<f64>,
+    },
+    /// One of the k actions with the highest scores, drawn evenly.
     TopK {
         /// How many.
+        #[schemars(range(min = 1))]
         k: u32,
     },
     /// Actions drawn in proportion to exp(score / temperature).
-    #[schemars(extend("x-built" = false))]
     Softmax {
-        /// Higher draws more evenly.
+        /// In the unit of scores: a probability for yes/no outcomes, else that of the outcome. Higher draws more evenly.
+        #[schemars(schema_with = "crate::form::positive")]
         temperature: f64,
     },
-    /// Actions drawn by the probability that each is the best.
-    #[schemars(extend("x-built" = false))]
-    Thompson {},
+    /// Actions drawn by the probability that each has the highest expected outcome, by what the model knows of it.
+    Thompson {
+        /// The share of decisions that are drawn evenly from all instead; 0 unless said otherwise.
+        #[serde(default)]
+        #[schemars(schema_with = "crate::form::probability")]
+        epsilon: Option<f64>,
+    },
     /// The action with the highest upper confidence bound.
-    #[schemars(extend("x-built" = false))]
     Ucb {
-        /// How many standard errors above the score the bound lies.
+        /// How many standard deviations above the expected outcome the bound lies.
+        #[schemars(range(min = 0))]
         width: f64,
+        /// The share of decisions that are drawn evenly from all instead; 0 unless said otherwise, which makes every
+        /// choice certain: other policies can then not be valued from its log.
+        #[serde(default)]
+        #[schemars(schema_with = "crate::form::probability")]
+        epsilon: Option<f64>,
+    },
+    /// For rankings: the best candidates in order, but for some positions, whose candidates are drawn evenly from the rest.
+    Slots {
+        /// Those positions, counted from 1, each once.
+        #[schemars(schema_with = "crate::form::slots")]
+        exploration_slots: Vec<u32>,
     },
 }
 

@@ -75,12 +75,6 @@ fn what_is_declared_but_not_built() {
          version; remove it",
     );
     check(
-        "kind = \"epsilon_greedy\"\nepsilon = 0.1",
-        "kind = \"thompson\"",
-        "b.toml:18:8: policy.kind: \"thompson\" is declared by the schema but not built yet in this \
-         version; remove it or write \"threshold\", \"greedy\" or \"epsilon_greedy\"",
-    );
-    check(
         "entity = \"origin\"",
         "entity = \"origin\"\nsql = \"SELECT 1\"",
         "b.toml:12:1: features.weather.sql: this key is declared by the schema but not built yet in this \

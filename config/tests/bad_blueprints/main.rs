@@ -13,6 +13,8 @@ mod learning;
 
 mod rewards;
 
+mod policies;
+
 /// A valid blueprint that the cases below spoil in one place.
 const MENU: &str = r#"name = "menu"
 unit = "user"

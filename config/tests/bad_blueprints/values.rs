@@ -164,7 +164,7 @@ fn values_of_another_type() {
     check(
         "[policy]\nkind = \"epsilon_greedy\"\nepsilon = 0.1\n",
         "[[policy]]\nkind = \"greedy\"\n",
-        "b.toml:17:1: policy: [[policy]] is a list; write a table whose kind is \"threshold\", \"greedy\" \
-         or \"epsilon_greedy\"",
+        "b.toml:17:1: policy: [[policy]] is a list; write a table whose kind is \"threshold\", \"greedy\", \
+         \"epsilon_greedy\", \"epsilon_decreasing\", \"top_k\", \"softmax\", \"thompson\", \"ucb\" or \"slots\"",
     );
 }

@@ -11,7 +11,7 @@ use lakeloop_decide::encode::Encoder;
 use lakeloop_decide::{Bundle, Model};
 use lakeloop_domain::{
     AppliedBlueprint, Baseline, Calibration, Encoding, LearningTarget, ModelCard, ModelRecord, ModelVersion,
-    PredictionInterval,
+    PredictionInterval, Uncertainty,
 };
 use lakeloop_stats::Example;
 use lakeloop_stats::metrics::auc;
@@ -39,6 +39,7 @@ use crate::selection::Columns;
 use crate::target::choose_target;
 use crate::training_set::TrainingData;
 use crate::trial::{Fold, Trial, configured, losses_of, options, provisional};
+use crate::uncertainty::uncertainty;
 use crate::xgb::{LabelledMatrix, Predictor, Trainer};
 
 /// Validation rows that latency is measured on.
@@ -95,6 +96,8 @@ pub(crate) struct Winner {
     pub encoding: Encoding,
     /// How its probabilities are calibrated.
     pub calibration: Calibration,
+    /// How sure it is of each action's expected label.
+    pub uncertainty: Option<Uncertainty>,
     /// What it was fitted with.
     pub parameters: Parameters,
     /// The rounds that it keeps.
@@ -394,6 +397,7 @@ fn winner_of(
     let bundle = provisional(work.applied, target, problem.encoding, &calibration.map, artifact)?;
     let latency = measure(loaded(&bundle)?, problem.samples)?;
     let served = score(loaded(&bundle)?, layout, &data.rows, data.validation())?;
+    let uncertainty = uncertainty(&work.applied.blueprint, loaded(&bundle)?, layout, data, &served)?;
     let card = card(&Evidence {
         work,
         problem,
@@ -425,6 +429,7 @@ fn winner_of(
         artifact: artifact.to_vec(),
         encoding: problem.encoding.clone(),
         calibration: calibration.map,
+        uncertainty,
         parameters: choice.parameters.clone(),
         n_rounds: choice.n_rounds,
         target: target.clone(),

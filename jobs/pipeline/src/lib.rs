@@ -75,6 +75,8 @@ mod guards;
 
 mod card;
 
+mod uncertainty;
+
 mod offline;
 
 mod front;
@@ -102,6 +104,10 @@ mod context;
 mod progress;
 
 mod error;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod next_to_vw;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

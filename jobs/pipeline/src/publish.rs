@@ -24,6 +24,7 @@ pub(crate) async fn register(
         calibration: winner.calibration,
         prediction_interval: winner.interval,
         card: Some(Box::new(winner.card)),
+        uncertainty: winner.uncertainty,
         metrics: ModelMetrics {
             metric: winner.metric.as_str().to_owned(),
             value: winner.value,

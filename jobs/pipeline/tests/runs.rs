@@ -154,6 +154,7 @@ async fn a_crash_between_registering_and_going_live_leaves_a_registry_that_the_n
         calibration: record.calibration,
         prediction_interval: None,
         card: None,
+        uncertainty: record.uncertainty,
         artifact: record.artifact,
         metrics: record.metrics,
         provenance: record.provenance,

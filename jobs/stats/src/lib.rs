@@ -27,6 +27,8 @@ mod student;
 
 pub mod off_policy;
 
+pub mod posterior;
+
 pub use example::{ClassExample, Example};
 pub use mean::Moments;
 pub use normal::normal_quantile;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use lakeloop_domain::{
-    AppliedBlueprint, Blueprint, DecisionKind, FeatureType, LearningTarget, ModelVersion, Policy, StrategyName,
+    AppliedBlueprint, Belief, Blueprint, DecisionKind, FeatureType, LearningTarget, ModelVersion, Policy, StrategyName,
 };
 
 use crate::encode::ACTION_COLUMN;
@@ -24,6 +24,7 @@ pub struct Bundle {
     candidate_positions: Vec<Option<usize>>,
     salt: String,
     options: Options,
+    policy: Policy,
 }
 
 /// What can be chosen, with the default.
@@ -46,6 +47,8 @@ pub(crate) struct Actions {
     pub codes: Vec<f32>,
     /// Which is the default.
     pub default_idx: usize,
+    /// What is known of the expected label of each, where the model says so, and the score at which slopes have no effect.
+    pub beliefs: Option<(f64, Vec<Belief>)>,
 }
 
 /// Why a blueprint and a model cannot decide together. The strategy stays as it was.
@@ -163,7 +166,7 @@ impl Bundle {
                 let candidate_order = || blueprint.candidates.iter().map(|field| &field.name);
                 model.encoder_mut().expect_order(order());
                 model.encoder_mut().expect_candidates(candidate_order());
-                options.learn_codes(&model);
+                options.learn_actions(&model);
                 let columns = || model.encoder().columns().map(|(column, _)| column);
                 positions = columns()
                     .map(|column| order().position(|name| **name == *column))
@@ -175,6 +178,8 @@ impl Bundle {
             }
         };
         let salt = format!("{}:{}", blueprint.name, applied.version);
+        let n_learned = model.as_ref().map_or(0, Model::n_learned);
+        let policy = blueprint.policy.in_force(n_learned);
         Ok(Self {
             applied,
             model,
@@ -182,6 +187,7 @@ impl Bundle {
             candidate_positions,
             salt,
             options,
+            policy,
         })
     }
 
@@ -203,6 +209,12 @@ impl Bundle {
     /// The version of the live model, if there is one.
     pub fn model_version(&self) -> Option<ModelVersion> {
         self.model.as_ref().map(Model::version)
+    }
+
+    /// The policy that decides with this model: the blueprint's, with a share that falls as of what the model has learned
+    /// from.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The salt of every draw: `<strategy>:<blueprint version>`.
@@ -263,16 +275,21 @@ impl Options {
                 names,
                 codes: Vec::new(),
                 default_idx,
+                beliefs: None,
             })),
             None => Err(refused(default.into(), format!("one of {}", names.join(", ")))),
         }
     }
 
-    /// Looks the actions' codes up once, for models that score each action.
-    fn learn_codes(&mut self, model: &Model) {
+    /// Looks up once what a model that scores each action has for the actions: their codes, and how sure it is of each.
+    fn learn_actions(&mut self, model: &Model) {
         if let Self::Actions(actions) = self {
             let names = actions.names.iter();
             actions.codes = names.map(|name| model.encoder().action_code(name)).collect();
+            actions.beliefs = model.uncertainty().map(|uncertainty| {
+                let beliefs = actions.names.iter().map(|name| uncertainty.of(name));
+                (uncertainty.center, beliefs.collect())
+            });
         }
     }
 }
@@ -289,9 +306,12 @@ fn check_policy(blueprint: &Blueprint) -> Result<(), BundleError> {
     let is_yes_no = matches!(blueprint.decision, DecisionKind::YesNo { .. });
     let target = blueprint.learning_target();
     let is_class = matches!(target, LearningTarget::MultiClass { .. });
+    let share = |epsilon: f64| (0.0..=1.0).contains(&epsilon);
+    let explores = !(is_number || is_class && blueprint.ranks());
+    let has_labels = !(is_number || is_class || blueprint.ranks());
     let (fits, expected) = match blueprint.policy {
         Policy::Threshold { at } => (
-            is_yes_no && target == LearningTarget::Binary && (0.0..=1.0).contains(&at),
+            is_yes_no && target == LearningTarget::Binary && share(at),
             "a yes/no decision with a yes/no outcome and a threshold between 0 and 1",
         ),
         Policy::Greedy => (
@@ -299,20 +319,58 @@ fn check_policy(blueprint: &Blueprint) -> Result<(), BundleError> {
             "an outcome that is a number or yes/no for decisions that are numbers or rankings",
         ),
         Policy::EpsilonGreedy { epsilon } => (
-            !(is_number || is_class && blueprint.ranks()) && (0.0..=1.0).contains(&epsilon),
+            explores && share(epsilon),
             "actions or candidates to explore, an epsilon between 0 and 1, and for rankings an outcome that is a number or \
              yes/no",
         ),
+        Policy::EpsilonDecreasing {
+            epsilon,
+            halved_after,
+            minimum,
+        } => (
+            explores && share(epsilon) && (0.0..=epsilon).contains(&minimum) && halved_after > 0,
+            "actions or candidates to explore, a minimum and an epsilon between 0 and 1, the minimum not above the epsilon, \
+             at least one row after which it has halved, and for rankings an outcome that is a number or yes/no",
+        ),
+        Policy::TopK { k } => (
+            !(is_number || blueprint.ranks()) && k > 0 && k as usize <= blueprint.actions().len(),
+            "actions, and a k between 1 and their number",
+        ),
+        Policy::Softmax { temperature } => (
+            !(is_number || blueprint.ranks()) && temperature > 0.0 && temperature.is_finite(),
+            "actions, and a positive temperature",
+        ),
+        Policy::Thompson { epsilon } => (
+            has_labels && share(epsilon),
+            "actions, an outcome that is a number or yes/no, and an epsilon between 0 and 1",
+        ),
+        Policy::Ucb { width, epsilon } => (
+            has_labels && share(epsilon) && width >= 0.0 && width.is_finite(),
+            "actions, an outcome that is a number or yes/no, a width of at least 0, and an epsilon between 0 and 1",
+        ),
+        Policy::Slots { exploration_slots } => {
+            let DecisionKind::Rank { at_most } = blueprint.decision else {
+                return refused_policy(blueprint, "a ranking, whose positions they are");
+            };
+            (
+                !is_class && at_most.is_none_or(|at_most| exploration_slots.last() <= at_most),
+                "slots that are positions which are returned, and an outcome that is a number or yes/no",
+            )
+        }
     };
     if fits {
         Ok(())
     } else {
-        Err(BundleError::Policy {
-            strategy: blueprint.name.clone(),
-            policy: blueprint.policy,
-            expected,
-        })
+        refused_policy(blueprint, expected)
     }
+}
+
+fn refused_policy(blueprint: &Blueprint, expected: &'static str) -> Result<(), BundleError> {
+    Err(BundleError::Policy {
+        strategy: blueprint.name.clone(),
+        policy: blueprint.policy,
+        expected,
+    })
 }
 
 fn check_model(blueprint: &Blueprint, model: &Model) -> Result<(), BundleError> {

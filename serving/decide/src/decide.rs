@@ -14,11 +14,12 @@
 
 use lakeloop_domain::{Candidate, Choice, DecisionReason, NamedValue, Position, Ranking, ValueRef};
 
+use crate::beliefs::BeliefScratch;
 use crate::bundle::{Actions, Bundle, Options};
 use crate::draw::draw;
 use crate::encode::Encoder;
 use crate::model::{Model, ScoreError, Scratch};
-use crate::policy::{self, Pick};
+use crate::policy::{self, Known, Pick};
 use crate::rank::{Rows, in_order};
 
 /// What was chosen.
@@ -57,9 +58,9 @@ pub struct Decision<'s> {
 /// Decides without candidates: for every strategy that does not rank; one that does gets an empty ranking.
 ///
 /// - No model is live: the default with propensity 1 and reason `NoModel`. ε-greedy explores all the same, with the
-///   default as its best action.
-/// - The model scores: the policy chooses; reason `Exploit`, or `Explore` when the draws decided to explore, also when
-///   exploring drew the best action.
+///   default as its best action. Top k, softmax, Thompson and UCB draw one action evenly from all, reason `Explore`.
+/// - The model scores: the policy chooses; reason `Exploit`, or `Explore` when ε-greedy's draws decided to explore, also
+///   when exploring drew the best action, and when one of the others chose another action than the best.
 /// - A score is NaN or infinite: the default with propensity 1, reason `Fallback` and the failure. Nothing is explored
 ///   then, so the choice is certain given the features.
 ///
@@ -151,32 +152,66 @@ fn action<'s>(
     scratch: &'s mut Scratch,
     fill: impl FnOnce(&Encoder, &mut [f32]),
 ) -> Decision<'s> {
-    let policy = &bundle.blueprint().policy;
-    let draw = |counter| draw(bundle.salt(), decision_id, counter);
-    let choose = |best_idx| policy::choose(policy, best_idx, actions.names.len(), draw);
-    let Some(model) = bundle.model() else {
-        return picked(choose(actions.default_idx), DecisionReason::NoModel);
-    };
-    match score(actions, model, scratch, fill) {
-        Ok(scores) => Decision {
-            scores,
-            ..picked(choose(policy::best(policy, scores)), DecisionReason::Exploit)
-        },
+    match score(bundle, actions, scratch, fill) {
         Err(failure) => fallback(Chosen::Action(actions.default_idx), failure),
+        Ok(n_scores) => {
+            let Scratch {
+                scores,
+                policy: buffers,
+                beliefs,
+                ..
+            } = scratch;
+            let scores = &scores[..n_scores];
+            let draw = |counter| draw(bundle.salt(), decision_id, counter);
+            let known = known(bundle, actions, scores, beliefs);
+            let pick = policy::choose(bundle.policy(), &known, buffers, draw);
+            Decision {
+                scores,
+                ..picked(
+                    pick,
+                    if bundle.model().is_some() {
+                        DecisionReason::Exploit
+                    } else {
+                        DecisionReason::NoModel
+                    },
+                )
+            }
+        }
     }
 }
 
-/// Scores one row, or one row for each action where the action is a feature: the features are encoded once.
-fn score<'s>(
+/// What a policy knows of some actions, by their scores.
+pub(crate) fn known<'s>(
+    bundle: &Bundle,
     actions: &Actions,
-    model: &Model,
-    scratch: &'s mut Scratch,
+    scores: &'s [f64],
+    beliefs: &'s mut BeliefScratch,
+) -> Known<'s> {
+    let beliefs = match &actions.beliefs {
+        Some((center, of_each)) if bundle.policy().needs_uncertainty() => beliefs.of_scores(*center, of_each, scores),
+        _ => None,
+    };
+    Known {
+        n_actions: actions.names.len(),
+        default_idx: actions.default_idx,
+        scores,
+        beliefs,
+    }
+}
+
+/// Scores one row, or one row for each action where the action is a feature: the features are encoded once. Answers how
+/// many scores stand in the scratch; none without a model.
+pub(crate) fn score(
+    bundle: &Bundle,
+    actions: &Actions,
+    scratch: &mut Scratch,
     fill: impl FnOnce(&Encoder, &mut [f32]),
-) -> Result<&'s [f64], ScoreError> {
+) -> Result<usize, ScoreError> {
+    let Some(model) = bundle.model() else { return Ok(0) };
     let encoder = model.encoder();
     let width = encoder.n_columns();
     let Some(column_idx) = encoder.action_idx() else {
-        return score_one(model, scratch, fill);
+        return score_one(model, scratch, fill).map(<[f64]>::len);
     };
     scratch.rows.resize(actions.codes.len() * width, f32::NAN);
     fill(encoder, &mut scratch.rows[..width]);
@@ -185,7 +220,7 @@ fn score<'s>(
         scratch.rows.copy_within(..width, start);
         scratch.rows[start + column_idx] = *code;
     }
-    model.score_scratch(scratch)
+    model.score_scratch(scratch).map(<[f64]>::len)
 }
 
 fn score_one<'s>(

@@ -8,6 +8,7 @@
 //!
 //! - [`Bundle`] is everything that one strategy decides by, checked once and immutable.
 //! - [`decide()`], and [`rank()`] for candidates, are pure and allocate nothing; their story stands in `decide.rs`.
+//! - [`probabilities()`] and [`position_probabilities`] say what else a decision could have been, and how likely.
 //! - [`encode`] is the one encoding that serving and training share.
 //! - [`policy`] gives the probability of every choice, [`draw()`] the randomness that anyone can make again.
 //!
@@ -16,6 +17,7 @@
 
 mod bundle;
 mod decide;
+mod probabilities;
 mod rank;
 mod record;
 mod replay;
@@ -26,6 +28,7 @@ pub mod calibrate;
 pub mod encode;
 pub mod policy;
 
+mod beliefs;
 mod draw;
 mod ranking;
 
@@ -33,6 +36,7 @@ pub use bundle::{Bundle, BundleError};
 pub use decide::{Chosen, Decision, decide, decide_served};
 pub use draw::draw;
 pub use model::{Model, ModelLoadError, ModelParts, ModelProblem, ScoreError, Scratch};
+pub use probabilities::{Positions, position_probabilities, probabilities, probabilities_by_scores};
 pub use rank::{Offered, OfferedValues, rank, rank_served};
 pub use record::{Asked, record};
 pub use replay::{Replay, replay};

@@ -10,11 +10,13 @@
 //! Scoring a batch for an evaluation and scoring one decision run the same lines. Which models exist, and which one
 //! decides, is the registry's affair.
 
-use lakeloop_domain::{Calibration, LearningTarget, ModelRecord, ModelVersion, NamedValue, StrategyName};
+use lakeloop_domain::{Calibration, LearningTarget, ModelRecord, ModelVersion, NamedValue, StrategyName, Uncertainty};
 use lakeloop_trees::{Ensemble, Link, ModelError, ShapeError};
 
+use crate::beliefs::BeliefScratch;
 use crate::calibrate::{calibrated, is_isotonic};
 use crate::encode::{ACTION_COLUMN, Encoder, EncodingError};
+use crate::policy::PolicyScratch;
 use crate::ranking::OrderScratch;
 
 /// What a model is made of, for those that are not in the registry yet.
@@ -46,6 +48,8 @@ pub struct Model {
     encoder: Encoder,
     ensemble: Ensemble,
     calibration: Calibration,
+    uncertainty: Option<Uncertainty>,
+    n_learned: u64,
 }
 
 /// Why a model cannot be loaded.
@@ -119,6 +123,11 @@ pub enum ModelProblem {
         /// The calibration.
         found: Calibration,
     },
+    /// How sure it is can only be said by finite numbers and variances of at least 0, of a model that scores each action.
+    #[error(
+        "its uncertainty cannot be used: it takes a model that scores each action, finite numbers and variances of at least 0"
+    )]
+    Uncertainty,
 }
 
 /// Why a model gave no scores.
@@ -145,6 +154,8 @@ pub struct Scratch {
     predictions: Vec<f32>,
     pub(crate) scores: Vec<f64>,
     pub(crate) order: OrderScratch,
+    pub(crate) policy: PolicyScratch,
+    pub(crate) beliefs: BeliefScratch,
 }
 
 impl Scratch {
@@ -157,7 +168,7 @@ impl Scratch {
 impl Model {
     /// Loads a model of the registry.
     pub fn from_record(record: &ModelRecord) -> Result<Self, ModelLoadError> {
-        Self::from_parts(ModelParts {
+        let model = Self::from_parts(ModelParts {
             strategy: &record.strategy,
             version: record.version,
             target: &record.target,
@@ -165,7 +176,30 @@ impl Model {
             encoding: &record.encoding,
             calibration: &record.calibration,
             artifact: &record.artifact,
-        })
+        })?;
+        let n_learned = record
+            .metrics
+            .n_train_rows
+            .saturating_add(record.metrics.n_validation_rows);
+        model.with_knowledge(record.uncertainty.clone(), n_learned)
+    }
+
+    /// The model with what it knows besides its scores: how sure it is of each action, and how many labelled rows it was
+    /// learned from.
+    pub fn with_knowledge(mut self, uncertainty: Option<Uncertainty>, n_learned: u64) -> Result<Self, ModelLoadError> {
+        if uncertainty
+            .as_ref()
+            .is_some_and(|found| !self.action_is_feature || !is_sound(found))
+        {
+            return Err(ModelLoadError {
+                strategy: self.strategy,
+                version: self.version,
+                problem: ModelProblem::Uncertainty,
+            });
+        }
+        self.uncertainty = uncertainty;
+        self.n_learned = n_learned;
+        Ok(self)
     }
 
     /// Loads a model, and checks that its parts fit each other.
@@ -196,6 +230,8 @@ impl Model {
             encoder,
             ensemble,
             calibration: parts.calibration.clone(),
+            uncertainty: None,
+            n_learned: 0,
         })
     }
 
@@ -236,6 +272,16 @@ impl Model {
     /// How its raw probability is calibrated.
     pub fn calibration(&self) -> &Calibration {
         &self.calibration
+    }
+
+    /// How sure it is of each action's expected label, where it says so.
+    pub fn uncertainty(&self) -> Option<&Uncertainty> {
+        self.uncertainty.as_ref()
+    }
+
+    /// The labelled rows that it was fitted and validated on; 0 while it is not registered.
+    pub fn n_learned(&self) -> u64 {
+        self.n_learned
     }
 
     /// Scores one set of features: `[n_outputs]`. `action` is the action to score, where the action is a feature.
@@ -285,6 +331,16 @@ impl Model {
         scratch.rows = rows;
         n_scores.map(|n_scores| &scratch.scores[..n_scores])
     }
+}
+
+fn is_sound(uncertainty: &Uncertainty) -> bool {
+    let beliefs = uncertainty.actions.iter().map(|known| &known.belief);
+    uncertainty.center.is_finite()
+        && beliefs.chain([&uncertainty.unseen]).all(|belief| {
+            let means = [belief.offset, belief.slope, belief.covariance];
+            let variances = [belief.offset_variance, belief.slope_variance];
+            means.iter().chain(&variances).all(|number| number.is_finite()) && variances.iter().all(|v| *v >= 0.0)
+        })
 }
 
 fn check_columns(encoder: &Encoder, ensemble: &Ensemble) -> Result<(), ModelProblem> {

@@ -8,7 +8,7 @@ use crate::bundle::{Bundle, Options};
 use crate::decide::{Chosen, Decision, decide, decide_served};
 use crate::draw::draw;
 use crate::encode::Encoder;
-use crate::model::{Model, ScoreError, Scratch};
+use crate::model::{ScoreError, Scratch};
 use crate::ranking::Drawn;
 
 /// What a ranking is made of.
@@ -46,12 +46,21 @@ pub fn rank<'s>(bundle: &Bundle, offered: Offered<'_>, decision_id: &str, scratc
     let Options::Candidates { at_most } = bundle.options() else {
         return decide(bundle, features, decision_id, scratch);
     };
-    let rows = Rows {
+    in_order(bundle, *at_most, rows(features, candidates), decision_id, scratch)
+}
+
+/// The rows of candidates by name.
+pub(crate) fn rows<'a>(
+    features: &'a [NamedValue],
+    candidates: &'a [Candidate],
+) -> Rows<impl FnOnce(&Encoder, &mut [f32]) + 'a, impl Fn(&Encoder, usize, &mut [f32]) + 'a> {
+    Rows {
         n_candidates: candidates.len(),
-        shared: |encoder: &Encoder, row: &mut [f32]| encoder.fill_shared(features, row),
-        own: |encoder: &Encoder, idx: usize, row: &mut [f32]| encoder.fill_candidate(&candidates[idx].features, row),
-    };
-    in_order(bundle, *at_most, rows, decision_id, scratch)
+        shared: move |encoder: &Encoder, row: &mut [f32]| encoder.fill_shared(features, row),
+        own: move |encoder: &Encoder, idx: usize, row: &mut [f32]| {
+            encoder.fill_candidate(&candidates[idx].features, row)
+        },
+    }
 }
 
 /// [`rank`] for values in served order: the same decision, without a look at a name.
@@ -105,14 +114,11 @@ pub(crate) fn in_order<'s>(
     scratch: &'s mut Scratch,
 ) -> Decision<'s> {
     let n_candidates = rows.n_candidates;
-    let scored = match bundle.model() {
-        None => Ok(0),
-        Some(model) => score(model, rows, scratch),
-    };
+    let scored = score(bundle, rows, scratch);
     let Scratch { scores, order, .. } = scratch;
     match scored {
         Ok(n_scores) => {
-            let (scores, policy) = (&scores[..n_scores], &bundle.blueprint().policy);
+            let (scores, policy) = (&scores[..n_scores], bundle.policy());
             let draw = |counter| draw(bundle.salt(), decision_id, counter);
             let drawn = order.draw(policy, n_candidates, at_most, scores, draw);
             let reason = match (drawn.explored, bundle.model()) {
@@ -129,12 +135,14 @@ pub(crate) fn in_order<'s>(
     }
 }
 
-/// Scores one row for each candidate: what they share is encoded once. Answers how many scores stand in the scratch.
-fn score(
-    model: &Model,
+/// Scores one row for each candidate: what they share is encoded once. Answers how many scores stand in the
+/// scratch; none without a model.
+pub(crate) fn score(
+    bundle: &Bundle,
     rows: Rows<impl FnOnce(&Encoder, &mut [f32]), impl Fn(&Encoder, usize, &mut [f32])>,
     scratch: &mut Scratch,
 ) -> Result<usize, ScoreError> {
+    let Some(model) = bundle.model() else { return Ok(0) };
     let encoder = model.encoder();
     let width = encoder.n_columns();
     scratch.rows.resize(rows.n_candidates * width, f32::NAN);

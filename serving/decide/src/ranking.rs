@@ -11,12 +11,21 @@
 //! P(order o)                    = (1 − ε) · [o = b]        + ε · (n − k)! / n!
 //! P(candidate c at position p)  = (1 − ε) · [c stands at p in b] + ε / n
 //! ```
+//!
+//! With m exploration slots among the k positions, the other positions hold the first k − m candidates of the best order, in
+//! this order, and the slots draw from the r = n − (k − m) others, evenly and without replacement:
+//!
+//! ```text
+//! P(order o)                    = (r − m)! / r!   where the other positions are as in b, else 0
+//! P(candidate c at a slot)      = 1 / r           for each of the r, else 0
+//! ```
 
 use std::cmp::Ordering;
 
-use lakeloop_domain::Policy;
+use lakeloop_domain::{Policy, Slots};
 
-use crate::policy::{explores, one_of, probability};
+use crate::policy::epsilon::{explores, one_of, probability};
+use crate::policy::epsilon_of;
 
 /// The counter of the draw for the first position; those of the others follow.
 const FIRST_POSITION_DRAW: u32 = 1;
@@ -29,6 +38,10 @@ pub(crate) struct OrderScratch {
     /// For each of the k positions, the candidate that the best order has there.
     best: Vec<u32>,
     propensities: Vec<f64>,
+    /// An order in the making.
+    placed: Vec<u32>,
+    /// Of each position the probability of each candidate.
+    positions: Vec<f64>,
 }
 
 /// The order that a policy returned.
@@ -40,7 +53,8 @@ pub(crate) struct Drawn<'s> {
     pub propensities: &'s [f64],
     /// The probability of the whole order returned.
     pub propensity: f64,
-    /// True when the draws decided that an order is drawn evenly from all, also when that gave the best one.
+    /// True when the draws decided that an order is drawn evenly from all, also when that gave the best one; with slots
+    /// when there was more than one candidate to draw.
     pub explored: bool,
 }
 
@@ -60,13 +74,12 @@ impl OrderScratch {
         draw: impl Fn(u32) -> f64,
     ) -> Drawn<'_> {
         let n_returned = n_candidates.min(at_most);
-        self.request_order(n_candidates);
-        if !scores.is_empty() {
-            self.order.sort_unstable_by(|a, b| better_first(scores, *a, *b));
+        self.best_order(n_candidates, n_returned, scores);
+        if let Policy::Slots { exploration_slots } = policy {
+            return self.fill_slots(*exploration_slots, n_returned, draw);
         }
-        self.best.clear();
-        self.best.extend_from_slice(&self.order[..n_returned]);
-        let explored = explores(policy, &draw);
+        let epsilon = share_of(policy);
+        let explored = explores(epsilon, &draw);
         if explored {
             self.request_order(n_candidates);
             for position in 0..n_returned {
@@ -77,7 +90,42 @@ impl OrderScratch {
             }
         }
         self.order.truncate(n_returned);
-        self.with_propensities(policy, n_candidates, explored)
+        self.with_propensities(epsilon, n_candidates, explored)
+    }
+
+    /// The probability of each candidate at each position returned: `[n_returned, n_candidates]`, row-major.
+    pub(crate) fn position_probabilities(
+        &mut self,
+        policy: &Policy,
+        n_candidates: usize,
+        at_most: usize,
+        scores: &[f64],
+    ) -> &[f64] {
+        let n_returned = n_candidates.min(at_most);
+        self.best_order(n_candidates, n_returned, scores);
+        let Self {
+            order, best, positions, ..
+        } = self;
+        positions.clear();
+        if let Policy::Slots { exploration_slots } = policy {
+            positions.resize(n_returned * n_candidates, 0.0);
+            let (fixed, rest) = order.split_at(n_returned - exploration_slots.within(n_returned));
+            let mut fixed = fixed.iter();
+            for (position, of_each) in positions.chunks_exact_mut(n_candidates.max(1)).enumerate() {
+                if exploration_slots.has(position) {
+                    rest.iter()
+                        .for_each(|idx| of_each[*idx as usize] = 1.0 / rest.len() as f64);
+                } else if let Some(idx) = fixed.next() {
+                    of_each[*idx as usize] = 1.0;
+                }
+            }
+            return positions;
+        }
+        let epsilon = share_of(policy);
+        for best in best.iter() {
+            positions.extend((0..n_candidates).map(|idx| one_of(epsilon, idx as u32 == *best, n_candidates)));
+        }
+        positions
     }
 
     /// The first of the candidates as the request has them, with certainty: what is returned when the model failed.
@@ -85,7 +133,53 @@ impl OrderScratch {
         self.request_order(n_candidates.min(at_most));
         self.best.clear();
         self.best.extend_from_slice(&self.order);
-        self.with_propensities(&Policy::Greedy, n_candidates, false)
+        self.with_propensities(0.0, n_candidates, false)
+    }
+
+    /// Puts the best candidates in order around the slots, and draws the rest into those.
+    fn fill_slots(&mut self, slots: Slots, n_returned: usize, draw: impl Fn(u32) -> f64) -> Drawn<'_> {
+        let Self {
+            order,
+            propensities,
+            placed,
+            ..
+        } = self;
+        let (fixed, rest) = order.split_at_mut(n_returned - slots.within(n_returned));
+        let n_rest = rest.len();
+        let (mut fixed, mut n_drawn, mut propensity) = (fixed.iter(), 0, 1.0);
+        placed.clear();
+        propensities.clear();
+        for position in 0..n_returned {
+            if slots.has(position) {
+                let n_left = n_rest - n_drawn;
+                let counter = FIRST_POSITION_DRAW.saturating_add(n_drawn as u32);
+                let next = ((draw(counter) * n_left as f64) as usize).min(n_left.saturating_sub(1));
+                rest.swap(n_drawn, n_drawn + next);
+                placed.push(rest[n_drawn]);
+                propensities.push(1.0 / n_rest as f64);
+                propensity /= n_left as f64;
+                n_drawn += 1;
+            } else {
+                placed.extend(fixed.next());
+                propensities.push(1.0);
+            }
+        }
+        Drawn {
+            explored: n_drawn > 0 && n_rest > 1,
+            order: placed,
+            propensities,
+            propensity: propensity.max(f64::MIN_POSITIVE),
+        }
+    }
+
+    /// Puts all candidates into the best order, and remembers its first `n_returned`.
+    fn best_order(&mut self, n_candidates: usize, n_returned: usize, scores: &[f64]) {
+        self.request_order(n_candidates);
+        if !scores.is_empty() {
+            self.order.sort_unstable_by(|a, b| better_first(scores, *a, *b));
+        }
+        self.best.clear();
+        self.best.extend_from_slice(&self.order[..n_returned]);
     }
 
     fn request_order(&mut self, n: usize) {
@@ -93,22 +187,28 @@ impl OrderScratch {
         self.order.extend((0..n).map(|idx| idx as u32));
     }
 
-    fn with_propensities(&mut self, policy: &Policy, n_candidates: usize, explored: bool) -> Drawn<'_> {
+    fn with_propensities(&mut self, epsilon: f64, n_candidates: usize, explored: bool) -> Drawn<'_> {
         let Self {
             order,
             best,
             propensities,
+            ..
         } = self;
         let positions = order.iter().zip(best.iter());
         propensities.clear();
-        propensities.extend(positions.map(|(candidate, best)| one_of(policy, candidate == best, n_candidates)));
+        propensities.extend(positions.map(|(candidate, best)| one_of(epsilon, candidate == best, n_candidates)));
         Drawn {
-            propensity: of_order(policy, order == best, n_candidates, order.len()),
+            propensity: of_order(epsilon, order == best, n_candidates, order.len()),
             order,
             propensities,
             explored,
         }
     }
+}
+
+/// The share of orders that are drawn from all.
+fn share_of(policy: &Policy) -> f64 {
+    epsilon_of(policy).unwrap_or_default()
 }
 
 /// The higher score first; equal ones as the request has them, so that the order is total.
@@ -124,9 +224,9 @@ fn better_first(scores: &[f64], a: u32, b: u32) -> Ordering {
 ///
 /// Orders of many candidates are so many that the probability of one is smaller than the smallest positive f64; it is
 /// then given as that, because what was returned is never impossible.
-fn of_order(policy: &Policy, is_best: bool, n_candidates: usize, n_returned: usize) -> f64 {
+fn of_order(epsilon: f64, is_best: bool, n_candidates: usize, n_returned: usize) -> f64 {
     let explored = |epsilon| (0..n_returned).fold(epsilon, |each, placed| each / (n_candidates - placed) as f64);
-    probability(policy, is_best, explored).max(f64::MIN_POSITIVE)
+    probability(epsilon, is_best, explored).max(f64::MIN_POSITIVE)
 }
 
 #[cfg(test)]
@@ -172,8 +272,8 @@ mod tests {
 
     #[test]
     fn an_order_that_is_one_of_too_many_still_has_a_probability() {
-        let greedy = of_order(&EPSILON_GREEDY, true, 1000, 1000);
-        let other = of_order(&EPSILON_GREEDY, false, 1000, 1000);
+        let greedy = of_order(0.3, true, 1000, 1000);
+        let other = of_order(0.3, false, 1000, 1000);
         assert_eq!((greedy, other), (0.7, f64::MIN_POSITIVE));
     }
 
@@ -238,8 +338,13 @@ mod tests {
         #[test]
         fn the_probabilities_of_a_position_add_up_to_one(epsilon in 0.0..=1.0_f64, n in 1..500_usize) {
             let policy = Policy::EpsilonGreedy { epsilon };
-            let sum: f64 = (0..n).map(|candidate| one_of(&policy, candidate == 0, n)).sum();
-            prop_assert!((sum - 1.0).abs() < 1e-12, "{sum}");
+            let mut scratch = OrderScratch::default();
+            let of_each = scratch.position_probabilities(&policy, n, 3, &[]);
+            prop_assert_eq!(of_each.len(), n * n.min(3));
+            for position in of_each.chunks_exact(n) {
+                let sum: f64 = position.iter().sum();
+                prop_assert!((sum - 1.0).abs() < 1e-12, "{sum}");
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use lakeloop_decide::{Bundle, Offered, OfferedValues, Scratch, rank, rank_served};
-use lakeloop_domain::{Calibration, OutcomeType, Policy, ValueRef};
+use lakeloop_domain::{Belief, Calibration, OutcomeType, Policy, Slots, Uncertainty, ValueRef};
 use support::*;
 
 struct Counting;
@@ -114,8 +114,31 @@ fn deciding_allocates_nothing() {
         calibrated: vec![0.0, 0.5, 1.0],
     };
     check(&bundle(blueprint, Some(&record)));
-    for policy in [Policy::Greedy, Policy::EpsilonGreedy { epsilon: 0.5 }] {
-        let (blueprint, record) = choice(policy);
+    for policy in [
+        Policy::Greedy,
+        Policy::EpsilonGreedy { epsilon: 0.5 },
+        Policy::TopK { k: 2 },
+        Policy::Softmax { temperature: 0.5 },
+        Policy::Thompson { epsilon: 0.0 },
+        Policy::Ucb {
+            width: 1.0,
+            epsilon: 0.1,
+        },
+    ] {
+        let (blueprint, mut record) = choice(policy);
+        check(&bundle(blueprint.clone(), Some(&record)));
+        let belief = Belief {
+            offset: 0.1,
+            slope: 0.0,
+            offset_variance: 0.5,
+            slope_variance: 0.1,
+            covariance: 0.0,
+        };
+        record.uncertainty = Some(Uncertainty {
+            center: 1.5,
+            actions: Vec::new(),
+            unseen: belief,
+        });
         check(&bundle(blueprint.clone(), None));
         check(&bundle(blueprint, Some(&record)));
     }
@@ -131,6 +154,11 @@ fn deciding_allocates_nothing() {
 
 #[test]
 fn ranking_allocates_nothing() {
+    let slots = Policy::Slots {
+        exploration_slots: Slots::new([2]).unwrap(),
+    };
+    let with_slots = ranking(Some(3), slots);
+    check(&bundle(with_slots.clone(), Some(&ranking_model(&with_slots))));
     let blueprint = ranking(Some(3), Policy::EpsilonGreedy { epsilon: 0.5 });
     let mut record = ranking_model(&blueprint);
     check(&bundle(blueprint.clone(), None));

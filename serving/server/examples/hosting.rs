@@ -117,6 +117,7 @@ fn model(strategy: &str, version: u32, stage: ModelStage, artifact: Vec<u8>) -> 
         },
         calibration: Calibration::Identity,
         prediction_interval: None,
+        uncertainty: None,
         metrics: ModelMetrics {
             metric: "auc".to_owned(),
             value: 0.7,

@@ -43,6 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         calibration: Calibration::Identity,
         prediction_interval: None,
         card: None,
+        uncertainty: None,
         metrics: ModelMetrics {
             metric: "log_loss".into(),
             value: f64::NAN,

@@ -44,6 +44,14 @@ fn to_batch(models: &[ModelRecord], card: Option<&ModelCard>) -> Result<RecordBa
         .collect::<Result<Vec<_>, _>>()?;
     let card_json = card.map(|card| to_json(&table, "card", card)).transpose()?;
     let card_markdown = card.map(ModelCard::to_markdown);
+    let uncertainties = each()
+        .map(|m| {
+            m.uncertainty
+                .as_ref()
+                .map(|known| to_json(&table, "uncertainty", known))
+                .transpose()
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     let columns = vec![
         texts(each().map(|m| m.strategy.as_str())),
         optional_smalls(&table, "version", each().map(|m| Some(m.version.0)))?,
@@ -75,6 +83,7 @@ fn to_batch(models: &[ModelRecord], card: Option<&ModelCard>) -> Result<RecordBa
         optional_texts(intervals.iter().map(Option::as_deref)),
         optional_texts(each().map(|_| card_json.as_deref())),
         optional_texts(each().map(|_| card_markdown.as_deref())),
+        optional_texts(uncertainties.iter().map(Option::as_deref)),
     ];
     batch(table, columns)
 }
@@ -94,6 +103,7 @@ pub fn models_from_batch(batch: &RecordBatch) -> Result<Vec<ModelRecord>, LakeEr
             encoding: cells.json("encoding", row)?,
             calibration: cells.json("calibration", row)?,
             prediction_interval: cells.optional_json("prediction_interval", row)?,
+            uncertainty: cells.optional_json("uncertainty", row)?,
             artifact: cells.bytes("artifact", row)?.to_vec(),
             metrics: ModelMetrics {
                 metric: cells.text("metric", row)?.to_owned(),

@@ -1,10 +1,9 @@
 //! What is valued: a blueprint with the model it would decide by, as a distribution over actions for each logged row.
 
-use lakeloop_decide::{Bundle, Model, Scratch};
+use lakeloop_decide::{Bundle, Model, Scratch, probabilities};
 use lakeloop_domain::{AppliedBlueprint, Features, ModelRecord, ModelVersion, StrategyName};
 use lakeloop_lake::{Lake, registry};
 
-use super::distribution::probabilities;
 use super::expected::FoldBundles;
 use crate::error::PipelineError;
 
@@ -54,7 +53,7 @@ impl Deciding<'_> {
         let bundle = self.of_row(row_idx);
         shares.fill(0.0);
         match probabilities(bundle, features, scratch) {
-            Ok(of_each) => shares[..of_each.len()].copy_from_slice(&of_each),
+            Ok(of_each) => shares[..of_each.len()].copy_from_slice(of_each),
             Err(_) => {
                 let default = bundle.blueprint().default_action();
                 let idx = bundle

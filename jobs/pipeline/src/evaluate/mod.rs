@@ -14,7 +14,6 @@
 //! - Where the log cannot speak there is no number: each estimate says why.
 
 mod candidate;
-mod distribution;
 mod estimates;
 mod expected;
 mod rankings;

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 
 use datafusion::prelude::SessionContext;
-use lakeloop_decide::{Offered, Scratch};
+use lakeloop_decide::{Offered, Scratch, position_probabilities};
 use lakeloop_domain::{Choice, DecisionRecord, Features, Micros, Ranking, StrategyName};
 use lakeloop_lake::rows::decisions_from_batch;
 use lakeloop_sql::{DecisionRange, DecisionRows, decision_rows};
 use lakeloop_stats::off_policy::{SlateLog, SlateProbability, Slot};
 
 use super::candidate::Deciding;
-use super::distribution::position_probabilities;
 use super::rows::EvaluationRows;
 use crate::error::PipelineError;
 use crate::rows::FeatureLayout;

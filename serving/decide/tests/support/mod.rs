@@ -181,6 +181,7 @@ pub fn model_record(blueprint: &Blueprint, encoding: Encoding, artifact: Vec<u8>
         encoding,
         calibration: Calibration::Identity,
         prediction_interval: None,
+        uncertainty: None,
         artifact,
         metrics: ModelMetrics {
             metric: "log_loss".into(),

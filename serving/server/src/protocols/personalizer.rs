@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use actix_web::web::{Bytes, Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use lakeloop_decide::policy;
+use lakeloop_decide::{Scratch, probabilities_by_scores};
 use lakeloop_domain::{DecisionId, DecisionKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -310,7 +310,6 @@ fn flatten<'a>(features: Json<'a>, path: &str, context: &mut Object<'a>) -> Resu
 
 /// Every action with its probability: the chosen one, then the others by score, or as declared where there are none.
 fn ranking(strategy: &Strategy, decided: &Decided<'_>) -> Vec<Value> {
-    let blueprint = strategy.blueprint();
     let item = |action: &str, probability: f64| json!({ "id": action, "probability": probability });
     let chosen = decided.action.as_deref().unwrap_or_default();
     let declared = strategy.bundle.actions();
@@ -318,19 +317,21 @@ fn ranking(strategy: &Strategy, decided: &Decided<'_>) -> Vec<Value> {
     if *decided.blueprint_version != *strategy.bundle.applied().version.as_str() || decided.reason == "fallback" {
         return vec![item(chosen, decided.propensity)];
     }
+    let bundle = &strategy.bundle;
+    // Nor under an earlier model, on which some policies depend besides its scores.
+    let by_model = bundle.policy().needs_uncertainty() || *bundle.policy() != bundle.blueprint().policy;
+    if by_model && decided.model_version != bundle.model_version().map(|version| version.0) {
+        return vec![item(chosen, decided.propensity)];
+    }
     let scores = &decided.scores.scores;
-    let best_idx = match scores.is_empty() {
-        true => declared
-            .iter()
-            .position(|action| Some(action.as_str()) == blueprint.default_action()),
-        false => Some(policy::best(&blueprint.policy, scores)),
-    };
     let mut order: Vec<usize> = (0..declared.len()).collect();
     if scores.len() == declared.len() {
         order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
     }
     order.sort_by_key(|idx| declared[*idx] != chosen);
-    let probability = |idx| policy::propensity(&blueprint.policy, best_idx.unwrap_or_default(), declared.len(), idx);
+    let mut scratch = Scratch::new();
+    let of_each = probabilities_by_scores(bundle, scores, &mut scratch);
+    let probability = |idx: usize| of_each.get(idx).copied().unwrap_or_default();
     order
         .into_iter()
         .map(|idx| item(&declared[idx], probability(idx)))

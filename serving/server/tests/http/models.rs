@@ -34,6 +34,7 @@ pub fn model(artifact: Vec<u8>) -> NewModel {
         calibration: Calibration::Identity,
         prediction_interval: None,
         card: None,
+        uncertainty: None,
         metrics: ModelMetrics {
             metric: "log_loss".into(),
             value: 0.5,

@@ -1,0 +1,149 @@
+//! Learns how sure a model is of each action's expected label, which Thompson and UCB choose by.
+//!
+//! The scores of the validation rows, which the trees were not fitted on, stand against their labels; the rows fitted on
+//! count for how well each action is known, but their labels do not. The mathematics is `lakeloop_stats::posterior`.
+
+use std::collections::HashMap;
+
+use lakeloop_decide::Model;
+use lakeloop_domain::{ActionBelief, Belief, Blueprint, Uncertainty};
+use lakeloop_stats::posterior::{Line, Scored, lines, rows_per_context};
+
+use crate::error::PipelineError;
+use crate::rows::FeatureLayout;
+use crate::scoring::score;
+use crate::training_set::TrainingData;
+
+/// How sure a model is, by its scores of the validation rows; `None` where it does not score each action, or has too little
+/// to tell.
+pub(crate) fn uncertainty(
+    blueprint: &Blueprint,
+    model: &Model,
+    layout: &FeatureLayout,
+    data: &TrainingData,
+    validation_scores: &[f64],
+) -> Result<Option<Uncertainty>, PipelineError> {
+    if !blueprint.action_is_feature() {
+        return Ok(None);
+    }
+    let actions = blueprint.actions();
+    let positions: HashMap<&str, usize> = actions
+        .iter()
+        .enumerate()
+        .map(|(idx, name)| (name.as_str(), idx))
+        .collect();
+    let action_of = |row_idx| {
+        data.rows
+            .action(row_idx)
+            .and_then(|action| positions.get(action).copied())
+    };
+    let mut n_fitted = vec![0_u64; actions.len()];
+    for action_idx in data.train().filter_map(action_of) {
+        n_fitted[action_idx] += 1;
+    }
+    let own_scores = score(model, layout, &data.rows, data.train())?;
+    let own_error = mean_square(&own_scores, &data.labels[data.train()]);
+    let other_error = mean_square(validation_scores, &data.labels[data.validation()]);
+    let per_context = rows_per_context(own_error, other_error, own_scores.len(), actions.len());
+    let rows: Vec<Scored> = data
+        .validation()
+        .zip(validation_scores)
+        .filter_map(|(row_idx, score)| {
+            Some(Scored {
+                action_idx: action_of(row_idx)?,
+                score: *score,
+                label: data.labels[row_idx],
+            })
+        })
+        .collect();
+    Ok(lines(&rows, &n_fitted, per_context).map(|lines| Uncertainty {
+        center: lines.center,
+        actions: actions
+            .iter()
+            .zip(&lines.of_each)
+            .map(|(action, line)| ActionBelief {
+                action: action.clone(),
+                belief: belief(line),
+            })
+            .collect(),
+        unseen: belief(&lines.unseen),
+    }))
+}
+
+fn belief(line: &Line) -> Belief {
+    Belief {
+        offset: line.offset,
+        slope: line.slope,
+        offset_variance: line.offset_variance,
+        slope_variance: line.slope_variance,
+        covariance: line.covariance,
+    }
+}
+
+fn mean_square(scores: &[f64], labels: &[f64]) -> f64 {
+    let squares = scores.iter().zip(labels).map(|(score, label)| (label - score).powi(2));
+    squares.sum::<f64>() / scores.len().max(1) as f64
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::context::Clock;
+    use crate::fit::{Follower, Start, Work, fit};
+    use crate::search::Asked;
+    use crate::simulated::{Row, applied, training_data, training_rows};
+    use lakeloop_domain::FeatureValue;
+    use rand::RngExt as _;
+
+    const DISHES: &str = r#"
+name = "menu"
+description = "Which dish?"
+unit = "guest"
+decision = { kind = "choose", actions = ["often", "seldom", "never"], default = "often" }
+outcome = { event = "ordered", aggregation = "any", window = "1us" }
+schedule = { minimum_rows = 100, trials = 2 }
+policy = { kind = "thompson" }
+[context]
+x = "number"
+"#;
+
+    #[test]
+    fn an_action_of_fewer_rows_is_less_sure_and_one_of_none_as_sure_as_one_label() {
+        let applied = applied(DISHES);
+        let rows = training_rows(&applied, 2_000, 1, |rng| {
+            let x: f64 = rng.random();
+            let seldom = rng.random_bool(0.05);
+            Row {
+                values: vec![("x", FeatureValue::Number(x))],
+                action: Some(if seldom { "seldom" } else { "often" }.into()),
+                label: f64::from(u8::from(rng.random_bool(if seldom { 0.9 * x } else { 0.5 }))),
+            }
+        });
+        let data = training_data(&applied, rows);
+        let clock: Clock = Arc::new(|| 0);
+        let work = Work {
+            applied: &applied,
+            data: &data,
+            live: None,
+            seed: 1,
+            max_threads: 2,
+            clock: &clock,
+            start: Start::default(),
+        };
+        let mut follower = Follower {
+            ended: &mut |_, _, _| Ok(()),
+            asked: &|| Asked::GoOn,
+        };
+        let fitted = fit(&work, |_| ControlFlow::Continue(()), &mut follower).unwrap();
+        let found = fitted.winner.unwrap().uncertainty.unwrap();
+        let deviation = |action: &str| found.of(action).of_score(found.center, found.center).1;
+        let (often, seldom, never) = (deviation("often"), deviation("seldom"), deviation("never"));
+        assert!(often < seldom && seldom < never, "{often} {seldom} {never}");
+        assert!((0.4..0.6).contains(&never), "about the deviation of one label: {never}");
+        assert_eq!(never, deviation("not declared"));
+    }
+}
