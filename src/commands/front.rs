@@ -137,7 +137,8 @@ fn draw(
         .y_label_area_size(74)
         .build_cartesian_2d(
             ((least * 0.8).max(1.0)..most * 1.25).log_scale(),
-            low - margin..high + margin,
+            // The legend stands above what is drawn.
+            low - margin..high + 5.0 * margin,
         )
         .map_err(|e| failed(&e))?;
     chart
@@ -171,7 +172,8 @@ fn draw(
         .legend(legend(FRONT));
     let times = front.iter().map(|one| {
         let label = format!("{}: {:.1} µs", one.trial.trial, one.point.p99_us);
-        Text::new(label, (one.point.bytes as f64, one.point.value), ("sans-serif", 12))
+        let place = (one.point.bytes as f64, one.point.value);
+        EmptyElement::at(place) + Text::new(label, (10, -18), ("sans-serif", 12))
     });
     chart.draw_series(times).map_err(|e| failed(&e))?;
     if let Some(place) = registered {

@@ -496,10 +496,12 @@ fn over_live(
         Ok(scores) => {
             let validation = work.data.validation();
             let live_losses = losses_of(problem, &scores);
-            let weights = work.data.weights_of(validation);
+            let from = unseen_from(work, live);
+            let weights = work.data.weights_of(validation).map(|weights| &weights[from..]);
+            let (live_losses, served_losses) = (&live_losses[from..], &served_losses[from..]);
             Some((
                 live.version,
-                Gain::over(&live_losses, served_losses, clusters(work), weights)?,
+                Gain::over(live_losses, served_losses, &clusters(work)[from..], weights)?,
             ))
         }
         Err(error) => {
@@ -509,6 +511,24 @@ fn over_live(
             );
             None
         }
+    }
+}
+
+/// The first validation row that the live model cannot have been fitted on. Where models are fitted on all rows, those from
+/// before its registration may be among them, and it would look better on them than it is; they are left out as long as
+/// there are enough others to tell by.
+fn unseen_from(work: &Work<'_>, live: &ModelRecord) -> usize {
+    if !work.applied.blueprint.learning.fits_all_rows() {
+        return 0;
+    }
+    let validation = work.data.validation();
+    let times = &work.data.rows.event_times()[validation.clone()];
+    let from = times.partition_point(|at| *at < live.registered_at);
+    let decisions = &work.data.rows.decisions()[validation][from..];
+    if decisions.chunk_by(|a, b| a == b).count() >= MIN_VALIDATION_DECISIONS {
+        from
+    } else {
+        0
     }
 }
 

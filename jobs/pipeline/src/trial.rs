@@ -364,7 +364,8 @@ fn feature_cost_us(problem: &Problem<'_>, encoding: &Encoding) -> f64 {
     let is_used = |name: &str| encoding.columns.iter().any(|column| column.name == name);
     let views = problem.applied.blueprint.features.iter();
     let used = views.filter(|view| view.columns.iter().any(|column| is_used(&column.name)));
-    used.filter_map(|view| view.cost_us).sum()
+    used.filter_map(|view| view.cost_us)
+        .fold(0.0, |sum, cost_us| sum + cost_us)
 }
 
 /// A model that is not registered yet, in the bundle that would serve it. Fails when the two do not fit.
