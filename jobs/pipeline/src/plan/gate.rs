@@ -212,6 +212,7 @@ fn within_margin(gate: OffPolicyGate, facts: &Facts) -> GateVerdict {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
 
