@@ -87,7 +87,7 @@ bench-hosting artifact=(shared / "golden" / "trees_200x6x50.ubj"):
 bench-automl budget="60" sets="all" seeds="3": flaml
     #!/usr/bin/env bash
     set -euo pipefail
-    cargo build --quiet -p lakeloop-pipeline --example automl
+    cargo build --quiet -p lakeloop -p lakeloop-pipeline --example automl
     binary=${CARGO_TARGET_DIR:-target}/debug/examples/automl
     .deps/flaml/bin/python tests/bench/automl.py "$binary" "{{ shared }}" target/automl {{ budget }} {{ sets }} {{ seeds }}
 
