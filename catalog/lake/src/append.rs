@@ -11,6 +11,7 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::stream;
 
 use crate::conform::{Extra, conform};
+use crate::files::Effort;
 use crate::lake::{release, signed};
 use crate::log::{Change, MAX_ATTEMPTS};
 use crate::{Lake, LakeError, TableName, files};
@@ -77,7 +78,7 @@ impl Lake {
             (log.handle().clone(), log.schema().clone())
         };
         let conforming = rows.map(|batch| conform(table, &schema, &batch?, Extra::Refuse));
-        let adds = files::write(table, &handle, files::Effort::Quick, encode, stream::iter(conforming)).await?;
+        let adds = files::write(table, &handle, effort(table), encode, stream::iter(conforming)).await?;
         if adds.is_empty() && writer.is_none() {
             return Ok(Append::Committed {
                 version: signed(self.existing(table).await?.tip()),
@@ -130,6 +131,14 @@ impl Lake {
         let mut log = self.existing(table).await?;
         log.refresh().await?;
         log.sequence(app_id).await
+    }
+}
+
+/// Decisions and outcomes come by the thousand while requests are answered; other rows come from jobs.
+fn effort(table: &TableName) -> Effort {
+    match table {
+        TableName::Decisions | TableName::Outcomes => Effort::Quick,
+        _ => Effort::Small,
     }
 }
 

@@ -91,7 +91,6 @@ mod tests {
     use std::ops::ControlFlow;
     use std::sync::Arc;
 
-    use super::*;
     use crate::context::Clock;
     use crate::fit::{Follower, Start, Work, fit};
     use crate::search::Asked;
