@@ -331,7 +331,7 @@ mod tests {
         }
         let state = lake.newest(&table).await.unwrap();
         let group = data_files(&table, &state).await.unwrap();
-        let adds = rewrite_sorted(&table, &state, &group, 16 * 1024 * 1024).await.unwrap();
+        let adds = rewrite_sorted(&table, &state, &group, 24 * 1024 * 1024).await.unwrap();
         let store = state.log_store().object_store(None);
         let reader = ParquetFileReader::new(store);
         let batches: Vec<_> = reader
