@@ -54,7 +54,11 @@ fn blueprints_with_mistakes_are_refused_with_their_lines() {
             "kind = \"yes_no\"\ndefault = false",
             "kind = \"quantile\"\nquantile = 0.9\ndefault = 1.0",
         ),
-        &["late.toml:5", "not built yet"],
+        &["late.toml:5", "\"quantile\" is unknown"],
+    );
+    check(
+        &format!("{BLUEPRINT}\n[rollout]\ncanary = 0.1\n"),
+        &["late.toml", "rollout", "not built yet"],
     );
     check(&BLUEPRINT.replace("\"1h\"", "\"soon\""), &["outcome.window"]);
     check("name = [", &["late.toml:1"]);

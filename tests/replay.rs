@@ -58,7 +58,7 @@ fn report(printed: &str) -> Value {
 
 #[test]
 fn logged_decisions_come_out_the_same_to_the_last_bit() {
-    let n_decisions: usize = std::env::var("LAKELOOP_REPLAY_DECISIONS").map_or(2_400, |n| n.parse().unwrap());
+    let n_decisions: usize = std::env::var("LAKELOOP_REPLAY_DECISIONS").map_or(6_000, |n| n.parse().unwrap());
     let a_third = n_decisions / 3;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
