@@ -50,6 +50,7 @@ pub fn rank<'s>(bundle: &Bundle, offered: Offered<'_>, decision_id: &str, scratc
 }
 
 /// The rows of candidates by name.
+#[allow(clippy::type_complexity)] // Two closures, named nowhere else.
 pub(crate) fn rows<'a>(
     features: &'a [NamedValue],
     candidates: &'a [Candidate],
