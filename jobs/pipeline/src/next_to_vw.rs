@@ -138,7 +138,7 @@ fn train(
     };
     let winner = fit(&work, |_| ControlFlow::Continue(()), &mut follower).ok()?.winner?;
     let goes_live = matches!(
-        judge(&winner.facts, &applied.blueprint.training.must_beat()),
+        judge(&winner.facts, applied.blueprint.training.must_beat()),
         Verdict::GoLive { .. }
     );
     let version = live.map_or(1, |live| live.version.0 + 1);
