@@ -113,7 +113,11 @@ fn only_training_links_libxgboost_and_kernels_do_no_io() {
                 .any(|line| line.trim_start().starts_with("use xgb::") || line.contains(" xgboost_lib_sys::"))
         })
         .collect();
-    assert_eq!(users.len(), 1, "one file touches the XGBoost binding: {users:?}");
+    let is_its_module = |file: &PathBuf| file.starts_with(root().join("jobs/pipeline/src/xgb"));
+    assert!(
+        !users.is_empty() && users.iter().all(is_its_module),
+        "one module touches the XGBoost binding: {users:?}"
+    );
 }
 
 #[test]

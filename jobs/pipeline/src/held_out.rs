@@ -12,13 +12,14 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::context::Clock;
 use crate::error::PipelineError;
-use crate::fit::{Fitted, Follower, Start, Winner, Work, fit};
+use crate::fit::{Fitted, Follower, Start, Work, fit};
 use crate::promote::{Verdict, judge};
 use crate::rows::{FeatureLayout, TrainingRows};
 use crate::scoring::score;
 use crate::search::Asked;
 use crate::simulated::{LATE, Row, applied, late, number, training_data, training_rows};
 use crate::trial::provisional;
+use crate::winner::Winner;
 
 /// Fits on the first rows only.
 fn fit_first(applied: &AppliedBlueprint, rows: &TrainingRows, n_rows: usize) -> Result<Fitted, PipelineError> {

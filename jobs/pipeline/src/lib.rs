@@ -31,11 +31,15 @@ mod weights;
 
 mod fit;
 
+mod winner;
+
 mod matrix;
 
 mod target;
 
 mod search;
+
+mod workers;
 
 mod trial;
 

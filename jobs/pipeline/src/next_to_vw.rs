@@ -19,11 +19,12 @@ use lakeloop_domain::{
 use lakeloop_world::{DISHES, MenuWorld, Visit};
 
 use crate::context::Clock;
-use crate::fit::{Follower, Start, Winner, Work, fit};
+use crate::fit::{Follower, Start, Work, fit};
 use crate::promote::{Verdict, judge};
 use crate::search::Asked;
 use crate::simulated::{Row, applied, training_data, training_rows};
 use crate::training_set::TrainingData;
+use crate::winner::Winner;
 
 const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
 const N_DECISIONS: usize = 20_000;

@@ -24,7 +24,7 @@ use crate::loss::Gain;
 /// nothing, in each of five settings (600 and 2,000 rows, 1 to 12 trials), the 97.5th percentile of the gain was 1.75
 /// to 2.48 standard errors, so that at most about one search in forty passes; at 2 it was between one in twenty and one in
 /// ten in the worst setting (600 rows, 12 trials).
-/// `null_distribution_of_the_gain_over_a_constant` in `fit.rs` measures it again.
+/// `null_distribution_of_the_gain_over_a_constant` in `fit/tests.rs` measures it again.
 const STANDARD_ERRORS_OVER_BASELINE: f64 = 2.5;
 
 /// A model that loses to the live one by more than this many standard errors stays. Narrower than the bound above:

@@ -5,8 +5,8 @@ use lakeloop_lake::registry::{self, NewModel};
 
 use crate::context::JobContext;
 use crate::error::PipelineError;
-use crate::fit::Winner;
 use crate::training_set::TrainingData;
+use crate::winner::Winner;
 
 /// Registers the winner as a candidate.
 pub(crate) async fn register(

@@ -2,16 +2,21 @@
 
 use lakeloop_config::parse_blueprint;
 use lakeloop_domain::{
-    AppliedBlueprint, DecisionId, FeatureType, FeatureValue, Features, NamedValue, TrainingSetId, UnitId,
+    AppliedBlueprint, DecisionId, FeatureType, FeatureValue, Features, LearningTarget, NamedValue, TrainingSetId,
+    UnitId,
 };
 use lakeloop_lake::rows::{Split, TrainingRow, training_rows_to_batch};
 use lakeloop_sql::training_rows_schema;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::latency::Latency;
+use crate::parameters::Parameters;
+use crate::race::Rungs;
 use crate::rows::TrainingRows;
 use crate::split::split;
 use crate::training_set::TrainingData;
+use crate::trial::{FittedTrial, Trial};
 use crate::weights::row_weights;
 
 /// A yes/no decision by threshold: features `x`, `noise` (both numbers, missing allowed), `sunny` and `city`.
@@ -152,5 +157,32 @@ pub(crate) fn training_data(applied: &AppliedBlueprint, rows: TrainingRows) -> T
         window_us: applied.blueprint.label_window_us(),
         table_versions: Vec::new(),
         rows,
+    }
+}
+
+/// A trial that came to this value.
+pub(crate) fn ended_trial(value: f64) -> Trial {
+    let fitted = FittedTrial {
+        value,
+        fold_values: vec![value],
+        n_rounds: 1,
+        artifact_bytes: 10,
+        latency: Latency {
+            p50_us: 1.0,
+            p99_us: 2.0,
+        },
+        cpu_seconds: 0.0,
+        feature_cost_us: 0.0,
+        is_complete: true,
+        artifacts: Vec::new(),
+        losses: [].into(),
+    };
+    Trial {
+        idx: 0,
+        parameters: Parameters::defaults(&LearningTarget::Binary),
+        started_at: 0,
+        rungs: Rungs::default(),
+        fitted: Ok(fitted),
+        over_limit: None,
     }
 }

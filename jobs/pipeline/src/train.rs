@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::JobContext;
 use crate::error::PipelineError;
-use crate::fit::{Fitted, Follower, Start, Winner, Work, fit};
+use crate::fit::{Fitted, Follower, Start, Work, fit};
 use crate::ledger::{Ledger, earlier_winners, read_back};
 use crate::progress::{Progress, Stage};
 use crate::promote::{Verdict, carry_out, judge};
@@ -31,6 +31,7 @@ use crate::publish::register;
 use crate::resume::{BrokenOff, broken_off};
 use crate::search::{Asked, SoFar};
 use crate::training_set::{Built, TrainingData, build, gap_in_words, missed_in_words};
+use crate::winner::Winner;
 
 /// How a job's work ended when it did not fail.
 pub(crate) struct Done {

@@ -1,0 +1,355 @@
+//! What a winner is: the best model of a search, checked against libxgboost, calibrated, compared with the baselines and
+//! with the live model, and described.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use lakeloop_decide::encode::Encoder;
+use lakeloop_decide::{Bundle, Model};
+use lakeloop_domain::{
+    Baseline, Calibration, Encoding, LearningTarget, ModelCard, ModelRecord, ModelVersion, PredictionInterval,
+    Uncertainty,
+};
+use lakeloop_stats::Example;
+use lakeloop_stats::metrics::auc;
+
+use crate::calibrate::{Raw, calibration};
+use crate::card::{Evidence, card};
+use crate::choice::Choice;
+use crate::error::PipelineError;
+use crate::fit::{Work, groups};
+use crate::guards::enough::MIN_VALIDATION_DECISIONS;
+use crate::interval::intervals;
+use crate::ladder::{Rung, ladder};
+use crate::latency::{Latency, measure};
+use crate::loss::{Gain, Metric, metric};
+use crate::matrix::{encode, learn_encoding};
+use crate::out_of_fold::out_of_fold;
+use crate::parameters::Parameters;
+use crate::parity::{self, Reference};
+use crate::promote::Facts;
+use crate::rows::FeatureLayout;
+use crate::scoring::score;
+use crate::search::{Problem, Search};
+use crate::trial::{configured, losses_of, options, provisional};
+use crate::uncertainty::uncertainty;
+use crate::xgb::{LabelledMatrix, Predictor, Trainer};
+
+/// The best model of a search, with all that is said about it.
+pub(crate) struct Winner {
+    /// The model as libxgboost saved it.
+    pub artifact: Vec<u8>,
+    /// How its rows are made.
+    pub encoding: Encoding,
+    /// How its probabilities are calibrated.
+    pub calibration: Calibration,
+    /// How sure it is of each action's expected label.
+    pub uncertainty: Option<Uncertainty>,
+    /// What it was fitted with.
+    pub parameters: Parameters,
+    /// The rounds that it keeps.
+    pub n_rounds: u32,
+    /// What it predicts.
+    pub target: LearningTarget,
+    /// What it was chosen by.
+    pub metric: Metric,
+    /// Why this target and this loss.
+    pub chosen_because: String,
+    /// The metric on the validation rows, before calibration.
+    pub value: f64,
+    /// The metric of the best constant of the rows fitted on.
+    pub baseline: Option<f64>,
+    /// The area under the ROC curve, for binary targets with both labels among the validation rows.
+    pub auc: Option<f64>,
+    /// How long the serving code takes for a row.
+    pub latency: Latency,
+    /// The largest difference between the serving code and libxgboost.
+    pub parity_max_abs: f64,
+    /// What the judgement rests on.
+    pub facts: Facts,
+    /// Where labels lie around its predictions.
+    pub interval: Option<PredictionInterval>,
+    /// What the guards told.
+    pub notes: Vec<String>,
+    /// Everything that is said about it.
+    pub card: ModelCard,
+}
+
+impl Winner {
+    /// What it was fitted with, as the registry keeps it.
+    pub fn parameters_to_json(&self) -> String {
+        let registered = Registered {
+            parameters: &self.parameters,
+            rounds: self.n_rounds,
+            loss: &self.chosen_because,
+        };
+        serde_json::to_string(&registered).unwrap_or_else(|_| self.parameters.to_json())
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Registered<'a> {
+    #[serde(flatten)]
+    parameters: &'a Parameters,
+    rounds: u32,
+    loss: &'a str,
+}
+
+/// Fits the winner once more, with its parameters and rounds, on all rows, the gap's and the validation rows included, which
+/// are the latest. What is said about the model stays what was found without them; parity and latency are checked again.
+pub(crate) fn fit_all_rows(
+    work: &Work<'_>,
+    layout: &FeatureLayout,
+    problem: &Problem<'_>,
+    winner: &mut Winner,
+) -> Result<(), PipelineError> {
+    let data = work.data;
+    let all = 0..data.rows.len();
+    let mut encoding = learn_encoding(&work.applied.blueprint, layout, &data.rows, all.clone())?;
+    encoding
+        .columns
+        .retain(|column| winner.encoding.columns.iter().any(|kept| kept.name == column.name));
+    let encoder = Encoder::new(&encoding)?;
+    let rows = encode(layout, &data.rows, all.clone(), &encoder)?;
+    let (groups, weights) = match problem.target {
+        LearningTarget::Order => (groups(data, all.clone()), None),
+        _ => (Vec::new(), data.weights_of(all)),
+    };
+    let part = LabelledMatrix {
+        rows: &rows,
+        labels: &data.labels,
+        weights,
+        groups: &groups,
+    };
+    let trainer = Trainer::unwatched(part, &options(problem, &encoding))?;
+    let trainer = configured(problem, &encoding, trainer);
+    let mut training = trainer.begin(&winner.parameters)?;
+    training.go_on(winner.n_rounds, &|| false)?;
+    let artifact = training.artifact(winner.n_rounds)?;
+    let bundle = provisional(work.applied, problem.target, &encoding, &winner.calibration, &artifact)?;
+    let raw = provisional(
+        work.applied,
+        problem.target,
+        &encoding,
+        &Calibration::Identity,
+        &artifact,
+    )?;
+    let reference = Reference {
+        predictor: Predictor::load(&artifact, &encoding.columns)?,
+        encoder: Encoder::new(&encoding)?,
+    };
+    let validation = data.validation();
+    winner.parity_max_abs = parity::check(loaded(&raw)?, &reference, layout, &data.rows, validation)?;
+    winner.latency = measure(loaded(&bundle)?, problem.samples)?;
+    winner.encoding = encoding;
+    winner.artifact = artifact;
+    Ok(())
+}
+
+/// Checks, calibrates, compares and describes the chosen model.
+pub(crate) fn winner_of(
+    work: &Work<'_>,
+    layout: &FeatureLayout,
+    problem: &Problem<'_>,
+    choice: &Choice,
+    (search, notes): (&Search, Vec<String>),
+) -> Result<Winner, PipelineError> {
+    let (data, target, artifact) = (work.data, problem.target, &*choice.artifact);
+    let raw_bundle = provisional(work.applied, target, problem.encoding, &Calibration::Identity, artifact)?;
+    let raw_model = loaded(&raw_bundle)?;
+    let reference = Reference {
+        predictor: Predictor::load(artifact, &problem.encoding.columns)?,
+        encoder: Encoder::new(problem.encoding)?,
+    };
+    let parity_max_abs = parity::check(raw_model, &reference, layout, &data.rows, data.validation())?;
+
+    let LabelledMatrix { labels, weights, .. } = problem.validation;
+    let raw = score(raw_model, layout, &data.rows, data.validation())?;
+    let started = Instant::now();
+    // An order is learned from whole rankings, which the folds may cut.
+    let folds = match target {
+        LearningTarget::Order => Vec::new(),
+        _ => data.folds(),
+    };
+    let folds = out_of_fold(problem, &folds, &choice.parameters, choice.n_rounds)?;
+    let folded = Raw {
+        probabilities: &folds.predictions,
+        labels: &folds.labels,
+        weights: folds.weights.as_deref(),
+    };
+    let validated = Raw {
+        probabilities: &raw,
+        labels,
+        weights,
+    };
+    let calibration = calibration(&work.applied.blueprint, folded, folds.last_fold_from, validated);
+    let intervals = intervals(target, &folds, (&raw, labels));
+    let clusters = clusters(work);
+    let raw_losses = losses_of(problem, &raw);
+    let rungs: Vec<(Rung, Option<Gain>)> = ladder(data, problem, work.applied.blueprint.ranks())?
+        .into_iter()
+        .map(|rung| {
+            let gain = Gain::over(&losses_of(problem, &rung.scores), &raw_losses, clusters, weights);
+            (rung, gain)
+        })
+        .collect();
+    let validation_seconds = started.elapsed().as_secs_f64();
+
+    let bundle = provisional(work.applied, target, problem.encoding, &calibration.map, artifact)?;
+    let latency = measure(loaded(&bundle)?, problem.samples)?;
+    let served = score(loaded(&bundle)?, layout, &data.rows, data.validation())?;
+    let uncertainty = uncertainty(&work.applied.blueprint, loaded(&bundle)?, layout, data, &served)?;
+    let card = card(&Evidence {
+        work,
+        problem,
+        predictor: &reference.predictor,
+        raw: &raw,
+        served: &served,
+        clusters,
+        folds: &folds,
+        calibration: &calibration,
+        intervals,
+        rungs: &rungs,
+        notes: &notes,
+        trials: &search.trials,
+        artifact_bytes: artifact.len(),
+        n_rounds: choice.n_rounds,
+        latency,
+        validation_seconds,
+    })?;
+    let facts = Facts {
+        over_constant: gain_over(&rungs, Baseline::Constant),
+        over_baselines: Baseline::LADDER[1..]
+            .iter()
+            .filter_map(|baseline| Some((*baseline, gain_over(&rungs, *baseline)?)))
+            .collect(),
+        over_live: over_live(work, layout, problem, &losses_of(problem, &served)),
+    };
+    let constant = rungs.iter().find(|(rung, _)| rung.baseline == Baseline::Constant);
+    Ok(Winner {
+        artifact: artifact.to_vec(),
+        encoding: problem.encoding.clone(),
+        calibration: calibration.map,
+        uncertainty,
+        parameters: choice.parameters.clone(),
+        n_rounds: choice.n_rounds,
+        target: target.clone(),
+        metric: problem.metric,
+        chosen_because: String::new(),
+        value: choice.value,
+        baseline: constant.and_then(|(rung, _)| baseline(problem, &rung.scores)),
+        auc: area_under_curve(target, &raw, labels, weights),
+        latency,
+        parity_max_abs,
+        facts,
+        interval: intervals.map(|intervals| intervals.served),
+        notes,
+        card,
+    })
+}
+
+/// The metric of the constant prediction, where it has one.
+fn baseline(problem: &Problem<'_>, constant: &[f64]) -> Option<f64> {
+    let LabelledMatrix {
+        labels,
+        weights,
+        groups,
+        ..
+    } = problem.validation;
+    match problem.metric {
+        Metric::Ndcg => crate::order::ndcg(constant, labels, groups),
+        Metric::Auc | Metric::Mae | Metric::Rmse => problem.metric.value(problem.target, constant, labels, weights),
+        _ => metric(problem.target, &losses_of(problem, constant), weights),
+    }
+}
+
+fn gain_over(rungs: &[(Rung, Option<Gain>)], baseline: Baseline) -> Option<Gain> {
+    rungs.iter().find(|(rung, _)| rung.baseline == baseline)?.1
+}
+
+/// What the validation rows are independent by: their units, because rows of one unit go up and down together; or their
+/// decisions, where so few units are there that nothing could be said by them.
+fn clusters<'a>(work: &Work<'a>) -> &'a [usize] {
+    let rows = &work.data.rows;
+    let units = &rows.units()[work.data.validation()];
+    let n_units = units.iter().collect::<HashSet<_>>().len();
+    if n_units >= MIN_VALIDATION_DECISIONS {
+        units
+    } else {
+        &rows.decisions()[work.data.validation()]
+    }
+}
+
+fn loaded(bundle: &Bundle) -> Result<&Model, PipelineError> {
+    bundle.model().ok_or(PipelineError::NoModelInBundle)
+}
+
+/// How much less the new model loses than the live one, both as they serve. A live model that does not fit the blueprint
+/// in force, or cannot be loaded, serves nothing and is no rival; the log says so.
+fn over_live(
+    work: &Work<'_>,
+    layout: &FeatureLayout,
+    problem: &Problem<'_>,
+    served_losses: &[f64],
+) -> Option<(ModelVersion, Gain)> {
+    let live = work.live?;
+    match live_scores(work, live, layout) {
+        Ok(scores) => {
+            let validation = work.data.validation();
+            let live_losses = losses_of(problem, &scores);
+            let from = unseen_from(work, live);
+            let weights = work.data.weights_of(validation).map(|weights| &weights[from..]);
+            let (live_losses, served_losses) = (&live_losses[from..], &served_losses[from..]);
+            Some((
+                live.version,
+                Gain::over(live_losses, served_losses, &clusters(work)[from..], weights)?,
+            ))
+        }
+        Err(error) => {
+            tracing::warn!(
+                strategy = %work.applied.blueprint.name, model_version = live.version.0, %error,
+                "the live model cannot be compared with"
+            );
+            None
+        }
+    }
+}
+
+/// The first validation row that the live model cannot have been fitted on. Where models are fitted on all rows, those from
+/// before its registration may be among them, and it would look better on them than it is; they are left out as long as
+/// there are enough others to tell by.
+fn unseen_from(work: &Work<'_>, live: &ModelRecord) -> usize {
+    if !work.applied.blueprint.learning.fits_all_rows() {
+        return 0;
+    }
+    let validation = work.data.validation();
+    let times = &work.data.rows.event_times()[validation.clone()];
+    let from = times.partition_point(|at| *at < live.registered_at);
+    let decisions = &work.data.rows.decisions()[validation][from..];
+    if decisions.chunk_by(|a, b| a == b).count() >= MIN_VALIDATION_DECISIONS {
+        from
+    } else {
+        0
+    }
+}
+
+fn live_scores(work: &Work<'_>, live: &ModelRecord, layout: &FeatureLayout) -> Result<Vec<f64>, PipelineError> {
+    let bundle = Bundle::new(work.applied.clone(), Some(Model::from_record(live)?))?;
+    score(loaded(&bundle)?, layout, &work.data.rows, work.data.validation())
+}
+
+fn area_under_curve(target: &LearningTarget, scores: &[f64], labels: &[f64], weights: Option<&[f64]>) -> Option<f64> {
+    if *target != LearningTarget::Binary {
+        return None;
+    }
+    let examples = scores
+        .iter()
+        .zip(labels)
+        .enumerate()
+        .map(|(row_idx, (score, label))| Example {
+            score: *score,
+            label: *label != 0.0,
+            weight: weights.map_or(1.0, |weights| weights[row_idx]),
+        });
+    auc(&examples.collect::<Vec<_>>())
+}
