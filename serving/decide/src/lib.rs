@@ -35,6 +35,7 @@ mod ranking;
 pub use bundle::{Bundle, BundleError};
 pub use decide::{Chosen, Decision, decide, decide_served};
 pub use draw::draw;
+pub use lakeloop_trees::Choice as TechniqueChoice;
 pub use model::{Model, ModelLoadError, ModelParts, ModelProblem, ScoreError, Scratch};
 pub use probabilities::{Positions, position_probabilities, probabilities, probabilities_by_scores};
 pub use rank::{Offered, OfferedValues, rank, rank_served};

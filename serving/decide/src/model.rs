@@ -11,7 +11,7 @@
 //! decides, is the registry's affair.
 
 use lakeloop_domain::{Calibration, LearningTarget, ModelRecord, ModelVersion, NamedValue, StrategyName, Uncertainty};
-use lakeloop_trees::{Ensemble, Link, ModelError, ShapeError};
+use lakeloop_trees::{Choice as TechniqueChoice, Ensemble, Link, ModelError, ShapeError};
 
 use crate::beliefs::BeliefScratch;
 use crate::calibrate::{calibrated, is_isotonic};
@@ -168,7 +168,13 @@ impl Scratch {
 impl Model {
     /// Loads a model of the registry.
     pub fn from_record(record: &ModelRecord) -> Result<Self, ModelLoadError> {
-        let model = Self::from_parts(ModelParts {
+        Self::from_record_by(record, TechniqueChoice::Estimated)
+    }
+
+    /// Loads a model of the registry, with another choice of how its trees are evaluated. Scores are the same to the last
+    /// bit, whatever is chosen.
+    pub fn from_record_by(record: &ModelRecord, choice: TechniqueChoice<'_>) -> Result<Self, ModelLoadError> {
+        let parts = ModelParts {
             strategy: &record.strategy,
             version: record.version,
             target: &record.target,
@@ -176,7 +182,8 @@ impl Model {
             encoding: &record.encoding,
             calibration: &record.calibration,
             artifact: &record.artifact,
-        })?;
+        };
+        let model = Self::from_parts_by(parts, choice)?;
         let n_learned = record
             .metrics
             .n_train_rows
@@ -204,16 +211,21 @@ impl Model {
 
     /// Loads a model, and checks that its parts fit each other.
     pub fn from_parts(parts: ModelParts<'_>) -> Result<Self, ModelLoadError> {
-        Self::checked(parts).map_err(|problem| ModelLoadError {
+        Self::from_parts_by(parts, TechniqueChoice::Estimated)
+    }
+
+    /// Loads a model as [`from_parts`](Self::from_parts) does, with another choice of how its trees are evaluated.
+    pub fn from_parts_by(parts: ModelParts<'_>, choice: TechniqueChoice<'_>) -> Result<Self, ModelLoadError> {
+        Self::checked(parts, choice).map_err(|problem| ModelLoadError {
             strategy: parts.strategy.clone(),
             version: parts.version,
             problem,
         })
     }
 
-    fn checked(parts: ModelParts<'_>) -> Result<Self, ModelProblem> {
+    fn checked(parts: ModelParts<'_>, choice: TechniqueChoice<'_>) -> Result<Self, ModelProblem> {
         let encoder = Encoder::new(parts.encoding).map_err(ModelProblem::Encoding)?;
-        let ensemble = Ensemble::from_bytes(parts.artifact).map_err(ModelProblem::Artifact)?;
+        let ensemble = Ensemble::from_bytes_by(parts.artifact, choice).map_err(ModelProblem::Artifact)?;
         check_columns(&encoder, &ensemble)?;
         if encoder.action_idx().is_some() != parts.action_is_feature {
             return Err(ModelProblem::ActionColumn {

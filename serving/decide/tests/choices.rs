@@ -3,7 +3,7 @@
 
 mod support;
 
-use lakeloop_decide::{Bundle, Chosen, Decision, Model, ScoreError, Scratch, decide, decide_served};
+use lakeloop_decide::{Bundle, Chosen, Decision, Model, ScoreError, Scratch, TechniqueChoice, decide, decide_served};
 use lakeloop_domain::{Calibration, DecisionReason, Features, OutcomeType, Policy, ValueRef};
 use support::*;
 
@@ -254,6 +254,29 @@ fn the_order_of_features_does_not_matter() {
     let mut reversed = old();
     reversed.reverse();
     check(&bundle, &reversed, "tacos", &[1.5, 2.5, 2.5], 1.0, Exploit);
+}
+
+#[test]
+fn a_measured_choice_of_technique_asks_the_clock_and_changes_no_bit() {
+    let (_, record) = choice(Policy::Greedy);
+    let mut n_asked = 0;
+    let mut clock = || {
+        n_asked += 1;
+        n_asked
+    };
+    let measured = Model::from_record_by(&record, TechniqueChoice::Measured(&mut clock)).unwrap();
+    assert!(n_asked > 0);
+    let estimated = Model::from_record(&record).unwrap();
+    let (mut of_measured, mut of_estimated) = (Scratch::new(), Scratch::new());
+    for features in [young(), old()] {
+        for action in [Some("ramen"), Some("pho"), None] {
+            let bits = |scores: &[f64]| scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>();
+            assert_eq!(
+                bits(measured.score_features(&features, action, &mut of_measured).unwrap()),
+                bits(estimated.score_features(&features, action, &mut of_estimated).unwrap()),
+            );
+        }
+    }
 }
 
 #[test]

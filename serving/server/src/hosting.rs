@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use lakeloop_config::ServerSettings;
-use lakeloop_decide::{Bundle, Model};
+use lakeloop_decide::{Bundle, Model, TechniqueChoice};
 use lakeloop_domain::{AppliedBlueprint, ModelVersion};
 use lakeloop_lake::live_models::{self, LiveModel};
 use lakeloop_lake::{Lake, LakeError};
@@ -270,7 +270,10 @@ impl ModelHost {
         let applied = applied.clone();
         // Preparing an ensemble is work of milliseconds, which would hold up other tasks.
         let made = tokio::task::spawn_blocking(move || {
-            let model = Model::from_record(&record).map_err(|error| Chain(&error).to_string())?;
+            let began = Instant::now();
+            let mut clock = || began.elapsed().as_nanos() as u64;
+            let model = Model::from_record_by(&record, TechniqueChoice::Measured(&mut clock));
+            let model = model.map_err(|error| Chain(&error).to_string())?;
             make(applied, Some(model))
         });
         let made = made.await.unwrap_or_else(|error| Err(error.to_string()));
