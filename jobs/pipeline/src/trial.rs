@@ -7,8 +7,9 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use lakeloop_decide::{Bundle, Model, ModelParts, Scratch};
+use lakeloop_decide::{Bundle, Model, ModelParts, Scratch, TechniqueChoice};
 use lakeloop_domain::{AppliedBlueprint, Calibration, Encoding, LearningTarget, Micros, ModelVersion};
 
 use crate::error::PipelineError;
@@ -368,7 +369,8 @@ fn feature_cost_us(problem: &Problem<'_>, encoding: &Encoding) -> f64 {
         .fold(0.0, |sum, cost_us| sum + cost_us)
 }
 
-/// A model that is not registered yet, in the bundle that would serve it. Fails when the two do not fit.
+/// A model that is not registered yet, in the bundle that would serve it, its techniques measured as a server does. Fails
+/// when the two do not fit.
 pub(crate) fn provisional(
     applied: &AppliedBlueprint,
     target: &LearningTarget,
@@ -376,7 +378,7 @@ pub(crate) fn provisional(
     calibration: &Calibration,
     artifact: &[u8],
 ) -> Result<Bundle, PipelineError> {
-    let model = Model::from_parts(ModelParts {
+    let parts = ModelParts {
         strategy: &applied.blueprint.name,
         version: ModelVersion(0),
         target,
@@ -384,6 +386,9 @@ pub(crate) fn provisional(
         encoding,
         calibration,
         artifact,
-    })?;
+    };
+    let began = Instant::now();
+    let mut clock = || began.elapsed().as_nanos() as u64;
+    let model = Model::from_parts_by(parts, TechniqueChoice::Measured(&mut clock))?;
     Ok(Bundle::new(applied.clone(), Some(model))?)
 }
