@@ -298,6 +298,25 @@ fn slates_are_refused_position_by_position() {
     assert_eq!(refusal, Refusal::NoRows);
 }
 
+#[test]
+fn a_log_of_slates_without_a_slot_supports_nothing() {
+    for n_slates in [0, 1] {
+        let mut log = SlateLog::new(SlateProbability::Independent);
+        for _ in 0..n_slates {
+            log.push(&[], None, 1.0).unwrap();
+        }
+        for weight in [
+            SlateWeight::PositionWise,
+            SlateWeight::RewardInteraction,
+            SlateWeight::Standard,
+        ] {
+            assert_eq!(log.diagnose(weight), []);
+            let refusal = log.estimate(SlateEstimator::Snips { weight }, &Rules::default());
+            assert_eq!(refusal.unwrap_err(), Refusal::NoRows);
+        }
+    }
+}
+
 /// A slate that is too short for a position counts as one that both policies leave empty.
 #[test]
 fn short_slates_count_with_what_they_have() {

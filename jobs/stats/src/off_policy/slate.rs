@@ -215,7 +215,9 @@ impl SlateLog {
     /// wₖ of each slate at each position, `[n_slates, n_positions]`; 1 where a slate has no such slot.
     fn weights(&self, weight: SlateWeight) -> Vec<f64> {
         let mut weights = vec![1.0; self.slates.len() * self.n_positions];
-        for (slate, weights) in self.slates.iter().zip(weights.chunks_exact_mut(self.n_positions)) {
+        // Slates without a single slot have no weights; chunks of none there cannot be.
+        let of_each = weights.chunks_exact_mut(self.n_positions.max(1));
+        for (slate, weights) in self.slates.iter().zip(of_each) {
             let slots = &self.slots[slate.start..slate.end];
             let ratios = slots.iter().map(|slot| slot.target / slot.behaviour);
             let whole: f64 = ratios.clone().product();
