@@ -80,6 +80,9 @@ impl Ledger {
 
 fn row(strategy: &StrategyName, id: &TrainingSetId, idx: usize, trial: &Trial, metric: &'static str) -> Row {
     let model = trial.fitted.as_ref().ok();
+    // JSON has no word for what is no number.
+    let fold_values = model.map(|model| &model.fold_values);
+    let fold_values = fold_values.filter(|values| values.iter().all(|value| value.is_finite()));
     Row {
         strategy: strategy.clone(),
         training_set_id: id.clone(),
@@ -93,7 +96,7 @@ fn row(strategy: &StrategyName, id: &TrainingSetId, idx: usize, trial: &Trial, m
         chosen: false,
         started_at: trial.started_at,
         error: trial.fitted.as_ref().err().or(trial.over_limit.as_ref()).cloned(),
-        fold_values: model.map(|model| model.fold_values.clone()).unwrap_or_default(),
+        fold_values: fold_values.cloned().unwrap_or_default(),
         rungs: serde_json::to_string(&trial.rungs).ok(),
         is_complete: model.map(|model| model.is_complete),
         latency_p50_us: model.map(|model| model.latency.p50_us),
@@ -164,7 +167,9 @@ pub(crate) async fn earlier_winners(lake: &Lake, strategy: &StrategyName) -> Res
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::simulated::ended_trial;
     use lakeloop_domain::LearningTarget;
+    use lakeloop_lake::rows::{trials_from_batch, trials_to_batch};
 
     #[test]
     fn a_trial_comes_back_as_it_was_but_for_its_model() {
@@ -216,5 +221,19 @@ mod tests {
         };
         let back = read_back(&[row(&strategy, &id, 2, &failed, "log_loss")]);
         assert_eq!(back[0].1.fitted.as_ref().err().map(String::as_str), Some("no memory"));
+    }
+
+    #[test]
+    fn a_trial_that_came_to_no_number_leaves_the_table_readable() {
+        let (strategy, id) = (StrategyName::new("s").unwrap(), TrainingSetId::new("set").unwrap());
+        let rows = [f64::NAN, f64::INFINITY, 0.5].map(|value| row(&strategy, &id, 0, &ended_trial(value), "auc"));
+        let found = trials_from_batch(&trials_to_batch(&rows).unwrap()).unwrap();
+        assert_eq!(found, rows);
+        let values: Vec<_> = found
+            .iter()
+            .map(|row| (row.value, row.fold_values.as_slice()))
+            .collect();
+        assert_eq!(values, [(None, [].as_slice()), (None, &[]), (Some(0.5), &[0.5])]);
+        assert_eq!(read_back(&found).len(), 1, "what came to no number is fitted again");
     }
 }
