@@ -111,10 +111,11 @@ fn watch(
     watcher: &mut Watcher<'_>,
     is_over: &AtomicBool,
 ) -> Result<(), PipelineError> {
-    let before = problem.ended_before.iter();
-    let values = before.filter_map(|(_, trial)| value_of(trial));
+    // Trials with fewer features come after those that are counted.
+    let before = || problem.ended_before.iter().filter(|(idx, _)| *idx < n_trials);
+    let values = before().filter_map(|(_, trial)| value_of(trial));
     let mut best = values.min_by(|a, b| problem.metric.badness(*a).total_cmp(&problem.metric.badness(*b)));
-    let mut n_done = problem.ended_before.len() as u32;
+    let mut n_done = before().count() as u32;
     loop {
         let so_far = SoFar {
             n_done,

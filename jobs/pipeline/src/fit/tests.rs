@@ -4,7 +4,7 @@ use super::*;
 use crate::parity;
 use crate::promote::{Facts, Verdict, judge};
 use crate::rows::TrainingRows;
-use crate::simulated::{LATE, Row, applied, late, training_data, training_rows};
+use crate::simulated::{LATE, Row, applied, ended_trial, late, training_data, training_rows};
 use lakeloop_domain::{Baseline, FeatureValue};
 use rand::RngExt as _;
 use std::sync::Arc;
@@ -116,6 +116,33 @@ fn progress_is_told_before_the_first_trial_and_after_each() {
         }
     });
     assert!(matches!(stopped, Err(PipelineError::Stopped)));
+}
+
+#[test]
+fn a_search_that_goes_on_counts_the_trials_that_were_planned_and_no_others() {
+    let applied = applied(LATE);
+    let data = training_data(&applied, training_rows(&applied, 300, 1, late));
+    let clock: Clock = Arc::new(|| 0);
+    let work = Work {
+        applied: &applied,
+        data: &data,
+        live: None,
+        seed: 1,
+        max_threads: 1,
+        clock: &clock,
+        start: Start {
+            earlier_winners: Vec::new(),
+            // The second one is without some features: those are counted from the number of trials on.
+            ended_before: vec![(0, ended_trial(0.9)), (3, ended_trial(0.9))],
+        },
+    };
+    let mut told = Vec::new();
+    let fitted = followed(&work, |so_far| {
+        told.push((so_far.n_done, so_far.n_trials));
+        ControlFlow::Continue(())
+    });
+    assert!(fitted.unwrap().winner.is_some());
+    assert_eq!(told, [(1, 3), (2, 3), (3, 3)]);
 }
 
 #[test]
