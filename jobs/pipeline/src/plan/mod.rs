@@ -37,7 +37,7 @@ pub struct Plan {
     pub in_force: Option<(BlueprintVersion, u32)>,
     /// Every key that differs from the text in force.
     pub keys: Vec<KeyChange>,
-    /// False when only words, schedules, limits or gates differ: then every decision stays as it is.
+    /// False when only words, schedules, limits, gates or how models are learned differ: then every decision stays as it is.
     pub decides_otherwise: bool,
     /// Decisions that are logged.
     pub n_decisions: u64,
@@ -132,6 +132,7 @@ pub(crate) async fn in_force(lake: &Lake, strategy: &StrategyName) -> Result<Opt
 
 /// True when something differs that a decision depends on.
 fn decides_otherwise(old: &Blueprint, new: &Blueprint) -> bool {
+    // Of how a model is learned, only the quantile says what a model must predict to decide.
     let essence = |blueprint: &Blueprint| Blueprint {
         description: String::new(),
         limits: lakeloop_domain::ModelLimits::default(),
@@ -142,6 +143,11 @@ fn decides_otherwise(old: &Blueprint, new: &Blueprint) -> bool {
             trials: 0,
         },
         gate: lakeloop_domain::Gate::default(),
+        training: lakeloop_domain::TrainingRules::default(),
+        learning: lakeloop_domain::LearningSpec {
+            quantile: blueprint.learning.quantile,
+            ..lakeloop_domain::LearningSpec::default()
+        },
         ..blueprint.clone()
     };
     essence(old) != essence(new)
