@@ -369,8 +369,7 @@ fn feature_cost_us(problem: &Problem<'_>, encoding: &Encoding) -> f64 {
         .fold(0.0, |sum, cost_us| sum + cost_us)
 }
 
-/// A model that is not registered yet, in the bundle that would serve it, its techniques measured as a server does. Fails
-/// when the two do not fit.
+/// A model that is not registered yet, in the bundle that would serve it. Fails when the two do not fit.
 pub(crate) fn provisional(
     applied: &AppliedBlueprint,
     target: &LearningTarget,
@@ -378,6 +377,18 @@ pub(crate) fn provisional(
     calibration: &Calibration,
     artifact: &[u8],
 ) -> Result<Bundle, PipelineError> {
+    let model = unregistered(applied, target, encoding, calibration, artifact)?;
+    Ok(Bundle::new(applied.clone(), Some(model))?)
+}
+
+/// A model that is not registered yet, its techniques measured as a server does.
+pub(crate) fn unregistered(
+    applied: &AppliedBlueprint,
+    target: &LearningTarget,
+    encoding: &Encoding,
+    calibration: &Calibration,
+    artifact: &[u8],
+) -> Result<Model, PipelineError> {
     let parts = ModelParts {
         strategy: &applied.blueprint.name,
         version: ModelVersion(0),
@@ -389,6 +400,5 @@ pub(crate) fn provisional(
     };
     let began = Instant::now();
     let mut clock = || began.elapsed().as_nanos() as u64;
-    let model = Model::from_parts_by(parts, TechniqueChoice::Measured(&mut clock))?;
-    Ok(Bundle::new(applied.clone(), Some(model))?)
+    Ok(Model::from_parts_by(parts, TechniqueChoice::Measured(&mut clock))?)
 }

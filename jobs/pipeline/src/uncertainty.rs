@@ -4,15 +4,27 @@
 //! count for how well each action is known, but their labels do not. The mathematics is `lakeloop_stats::posterior`.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use lakeloop_decide::Model;
 use lakeloop_domain::{ActionBelief, Belief, Blueprint, Uncertainty};
 use lakeloop_stats::posterior::{Line, Scored, lines, rows_per_context};
 
 use crate::error::PipelineError;
-use crate::rows::FeatureLayout;
+use crate::rows::{FeatureLayout, TrainingRows};
 use crate::scoring::score;
-use crate::training_set::TrainingData;
+
+/// Rows with their labels: those that a model was fitted on, and those that it was not.
+pub(crate) struct Seen<'a> {
+    /// All rows.
+    pub rows: &'a TrainingRows,
+    /// One label a row.
+    pub labels: &'a [f64],
+    /// The positions of those fitted on.
+    pub train: Range<usize>,
+    /// The positions of the others.
+    pub validation: Range<usize>,
+}
 
 /// How sure a model is, by its scores of the validation rows; `None` where it does not score each action, or has too little
 /// to tell.
@@ -20,7 +32,7 @@ pub(crate) fn uncertainty(
     blueprint: &Blueprint,
     model: &Model,
     layout: &FeatureLayout,
-    data: &TrainingData,
+    seen: &Seen<'_>,
     validation_scores: &[f64],
 ) -> Result<Option<Uncertainty>, PipelineError> {
     if !blueprint.action_is_feature() {
@@ -33,26 +45,27 @@ pub(crate) fn uncertainty(
         .map(|(idx, name)| (name.as_str(), idx))
         .collect();
     let action_of = |row_idx| {
-        data.rows
+        seen.rows
             .action(row_idx)
             .and_then(|action| positions.get(action).copied())
     };
     let mut n_fitted = vec![0_u64; actions.len()];
-    for action_idx in data.train().filter_map(action_of) {
+    for action_idx in seen.train.clone().filter_map(action_of) {
         n_fitted[action_idx] += 1;
     }
-    let own_scores = score(model, layout, &data.rows, data.train())?;
-    let own_error = mean_square(&own_scores, &data.labels[data.train()]);
-    let other_error = mean_square(validation_scores, &data.labels[data.validation()]);
+    let own_scores = score(model, layout, seen.rows, seen.train.clone())?;
+    let own_error = mean_square(&own_scores, &seen.labels[seen.train.clone()]);
+    let other_error = mean_square(validation_scores, &seen.labels[seen.validation.clone()]);
     let per_context = rows_per_context(own_error, other_error, own_scores.len(), actions.len());
-    let rows: Vec<Scored> = data
-        .validation()
+    let rows: Vec<Scored> = seen
+        .validation
+        .clone()
         .zip(validation_scores)
         .filter_map(|(row_idx, score)| {
             Some(Scored {
                 action_idx: action_of(row_idx)?,
                 score: *score,
-                label: data.labels[row_idx],
+                label: seen.labels[row_idx],
             })
         })
         .collect();

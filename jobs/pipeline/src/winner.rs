@@ -32,7 +32,7 @@ use crate::rows::FeatureLayout;
 use crate::scoring::score;
 use crate::search::{Problem, Search};
 use crate::trial::{configured, losses_of, options, provisional};
-use crate::uncertainty::uncertainty;
+use crate::uncertainty::{Seen, uncertainty};
 use crate::xgb::{LabelledMatrix, Predictor, Trainer};
 
 /// The best model of a search, with all that is said about it.
@@ -198,7 +198,13 @@ pub(crate) fn winner_of(
     let bundle = provisional(work.applied, target, problem.encoding, &calibration.map, artifact)?;
     let latency = measure(loaded(&bundle)?, problem.samples)?;
     let served = score(loaded(&bundle)?, layout, &data.rows, data.validation())?;
-    let uncertainty = uncertainty(&work.applied.blueprint, loaded(&bundle)?, layout, data, &served)?;
+    let seen = Seen {
+        rows: &data.rows,
+        labels: &data.labels,
+        train: data.train(),
+        validation: data.validation(),
+    };
+    let uncertainty = uncertainty(&work.applied.blueprint, loaded(&bundle)?, layout, &seen, &served)?;
     let card = card(&Evidence {
         work,
         problem,

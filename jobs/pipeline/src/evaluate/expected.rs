@@ -5,18 +5,22 @@
 //! Chetverikov, Demirer, Duflo, Hansen, Newey & Robins 2018, "Double/debiased machine learning", section 3, for q̂; the same
 //! models decide where a policy is valued with models fitted anew.
 
+use std::sync::Arc;
+
 use arrow::array::UInt64Array;
 use arrow::compute::take_record_batch;
 use lakeloop_decide::Bundle;
 use lakeloop_decide::encode::Encoder;
-use lakeloop_domain::{AppliedBlueprint, Calibration, DecisionKind, Policy};
+use lakeloop_domain::{AppliedBlueprint, Calibration, DecisionKind, Encoding, LearningTarget, Policy, Uncertainty};
 
 use super::rows::EvaluationRows;
 use crate::error::PipelineError;
 use crate::matrix::{encode, learn_encoding};
 use crate::parameters::Parameters;
 use crate::rows::{FeatureLayout, TrainingRows};
-use crate::trial::provisional;
+use crate::scoring::score;
+use crate::trial::unregistered;
+use crate::uncertainty::{Seen, uncertainty};
 use crate::weights::row_weights;
 use crate::xgb::{LabelledMatrix, Trainer, TrainerOptions};
 
@@ -32,10 +36,50 @@ pub(crate) struct Fitting {
     pub n_threads: u32,
 }
 
+/// One model for each fold, and the fold of each row.
+pub(crate) struct CrossFit {
+    models: Vec<FittedFold>,
+    fold_of_row: Arc<[usize]>,
+}
+
+/// The model of a fold.
+struct FittedFold {
+    target: LearningTarget,
+    encoding: Encoding,
+    artifact: Vec<u8>,
+    /// How sure it is of each action, where it scores each and enough is known to tell.
+    uncertainty: Option<Uncertainty>,
+    /// The rows that it was fitted on and stopped by.
+    n_learned: u64,
+}
+
+impl CrossFit {
+    /// The models in bundles of a blueprint that asks for such models as they were fitted for, with what they know besides
+    /// their scores, as a registered model has it.
+    pub fn bundles(&self, applied: &AppliedBlueprint) -> Result<FoldBundles, PipelineError> {
+        let bundle = |fitted: &FittedFold| {
+            let model = unregistered(
+                applied,
+                &fitted.target,
+                &fitted.encoding,
+                &Calibration::Identity,
+                &fitted.artifact,
+            )?;
+            let model = model.with_knowledge(fitted.uncertainty.clone(), fitted.n_learned)?;
+            Ok(Bundle::new(applied.clone(), Some(model))?)
+        };
+        let bundles: Result<Vec<_>, PipelineError> = self.models.iter().map(bundle).collect();
+        Ok(FoldBundles {
+            bundles: bundles?,
+            fold_of_row: Arc::clone(&self.fold_of_row),
+        })
+    }
+}
+
 /// One bundle for each fold, and the fold of each row.
 pub(crate) struct FoldBundles {
     bundles: Vec<Bundle>,
-    fold_of_row: Vec<usize>,
+    fold_of_row: Arc<[usize]>,
 }
 
 impl FoldBundles {
@@ -62,14 +106,14 @@ pub(crate) fn cross_fit(
     applied: &AppliedBlueprint,
     rows: &EvaluationRows,
     fitting: Fitting,
-) -> Result<FoldBundles, PipelineError> {
-    let fold_of_row: Vec<usize> = (0..rows.len())
+) -> Result<CrossFit, PipelineError> {
+    let fold_of_row: Arc<[usize]> = (0..rows.len())
         .map(|row_idx| fold(rows.unit(row_idx), fitting.seed))
         .collect();
-    let bundles = (0..N_FOLDS)
+    let models = (0..N_FOLDS)
         .map(|held_out| fit_fold(applied, rows, &fold_of_row, held_out, fitting))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(FoldBundles { bundles, fold_of_row })
+    Ok(CrossFit { models, fold_of_row })
 }
 
 /// Deals units out evenly, by a finaliser of their number (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number
@@ -89,7 +133,7 @@ fn fit_fold(
     fold_of_row: &[usize],
     held_out: usize,
     fitting: Fitting,
-) -> Result<Bundle, PipelineError> {
+) -> Result<FittedFold, PipelineError> {
     let stopping = (held_out + 1) % N_FOLDS;
     let idxs_of = |wanted: &dyn Fn(usize) -> bool| -> Vec<u64> {
         let of_fold = fold_of_row.iter().enumerate().filter(|(_, fold)| wanted(**fold));
@@ -145,7 +189,22 @@ fn fit_fold(
     };
     let trainer = Trainer::new(fitted_on, stopped_by, &options)?;
     let fit = trainer.fit(&Parameters::defaults(&target))?;
-    provisional(applied, &target, &encoding, &Calibration::Identity, &fit.artifact)
+    let artifact = fit.artifact;
+    let model = unregistered(applied, &target, &encoding, &Calibration::Identity, &artifact)?;
+    let seen = Seen {
+        rows: &taken,
+        labels: &labels,
+        train: 0..n_fit,
+        validation: n_fit..n_fit + n_stop,
+    };
+    let scores = score(&model, &layout, &taken, seen.validation.clone())?;
+    Ok(FittedFold {
+        uncertainty: uncertainty(blueprint, &model, &layout, &seen, &scores)?,
+        n_learned: (n_fit + n_stop) as u64,
+        target,
+        encoding,
+        artifact,
+    })
 }
 
 #[cfg(test)]

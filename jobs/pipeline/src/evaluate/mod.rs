@@ -8,8 +8,8 @@
 //! ```
 //!
 //! - The reward is the label of the blueprint in force, so that a candidate is judged by what is served today.
-//! - A registered model is valued on decisions from the split of its own training set on: on what it was fitted on, any model
-//!   looks better than it is.
+//! - A registered model is valued on decisions from the split of its own training set on, or from that set's end where it was
+//!   fitted on all of it: on what it was fitted on, any model looks better than it is.
 //! - q̂ comes from models that have seen nothing of the unit they predict for.
 //! - Where the log cannot speak there is no number: each estimate says why.
 
@@ -57,7 +57,7 @@ pub enum Support {
 pub struct EvaluationOptions {
     /// Decisions whose attribution window had closed by then; `None`: by now.
     pub as_of: Option<Micros>,
-    /// Decisions from then on. `None`: from the split of the model's training set on, or all where there is no such model.
+    /// Decisions from then on. `None`: those that the model was not fitted on, or all where there is no such model.
     pub from: Option<Micros>,
     /// Of the intervals, in (0, 1).
     pub confidence: f64,
@@ -114,7 +114,7 @@ pub async fn evaluate(
     let mut notes = Vec::new();
     let from = match options.from {
         Some(from) => Some(from),
-        None => not_fitted_on(&session, model.as_ref(), &mut notes).await?,
+        None => not_fitted_on(ctx, &session, model.as_ref(), &mut notes).await?,
     };
     let as_of = options.as_of.unwrap_or_else(|| ctx.now());
     let judged = judged(&candidate.applied, &in_force);
@@ -227,8 +227,10 @@ fn no_rows(setting: &Setting) -> String {
     )
 }
 
-/// From when on decisions are none that the model was fitted on.
+/// From when on decisions are none that the model was fitted on: from the split of its training set, or, where it was fitted on
+/// all rows at last, from the end of that set.
 async fn not_fitted_on(
+    ctx: &JobContext,
     session: &SessionContext,
     model: Option<&ModelRecord>,
     notes: &mut Vec<String>,
@@ -245,19 +247,29 @@ async fn not_fitted_on(
     for batch in batches.map_err(PipelineError::OldRows)? {
         sets.extend(training_sets_from_batch(&batch)?);
     }
-    let split_at = sets.first().and_then(|set| set.split_at);
-    notes.push(match split_at {
-        Some(split_at) => format!(
+    let fitted_by = blueprints::history(&ctx.lake, &model.strategy).await?;
+    let fitted_by = fitted_by
+        .iter()
+        .find(|applied| applied.version == model.provenance.blueprint_version)
+        .map(|applied| &applied.blueprint);
+    let from = sets.first().and_then(|set| match fitted_by {
+        Some(blueprint) if blueprint.learning.fits_all_rows() => {
+            Some(set.as_of.saturating_sub(blueprint.label_window_us()).saturating_add(1))
+        }
+        _ => set.split_at,
+    });
+    notes.push(match from {
+        Some(from) => format!(
             "model {} was fitted on earlier decisions; those from {} on are valued",
             model.version,
-            words::instant(split_at)
+            words::instant(from)
         ),
         None => format!(
             "which decisions model {} was fitted on is not known, so all are valued: it may look better than it is",
             model.version
         ),
     });
-    Ok(split_at)
+    Ok(from)
 }
 
 fn deciding<'b>(bundle: &'b lakeloop_decide::Bundle, refitted: Option<&'b FoldBundles>) -> Deciding<'b> {
@@ -282,7 +294,9 @@ impl Work {
     /// Models fitted by the candidate's blueprint, where it is to be valued with such.
     fn refitted(&self) -> Result<Option<FoldBundles>, PipelineError> {
         match self.by {
-            DecidingModel::Refitted => cross_fit(&self.judged, &self.rows, self.fitting).map(Some),
+            DecidingModel::Refitted => cross_fit(&self.judged, &self.rows, self.fitting)?
+                .bundles(&self.judged)
+                .map(Some),
             DecidingModel::Live | DecidingModel::Version(_) | DecidingModel::None => Ok(None),
         }
     }
@@ -296,9 +310,10 @@ impl Work {
     /// Every estimate of a policy over actions, with what must be said beside them.
     fn estimates(&self) -> Result<(Estimated, Vec<String>), PipelineError> {
         let mut notes = Vec::new();
+        let scoring = scoring_each_action(&self.judged);
         let q_hat = self
             .fits_rewards
-            .then(|| cross_fit(&scoring_each_action(&self.judged), &self.rows, self.fitting));
+            .then(|| cross_fit(&scoring, &self.rows, self.fitting)?.bundles(&scoring));
         let without = match &q_hat {
             None => Some(WithoutQHat::NotAsked),
             Some(Err(error)) => Some(WithoutQHat::Failed(format!("no expected rewards: {error}"))),
