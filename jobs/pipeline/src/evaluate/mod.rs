@@ -40,7 +40,7 @@ use crate::error::PipelineError;
 use crate::rows::FeatureLayout;
 use candidate::Deciding;
 use estimates::{Estimated, How, WithoutQHat, of_log, of_slates};
-use expected::{Fitting, FoldBundles, cross_fit, scoring_each_action};
+use expected::{CrossFit, Fitting, FoldBundles, cross_fit, scoring_each_action};
 use report::Setting;
 
 /// What a log must offer before it speaks.
@@ -292,17 +292,20 @@ struct Work {
 
 impl Work {
     /// Models fitted by the candidate's blueprint, where it is to be valued with such.
-    fn refitted(&self) -> Result<Option<FoldBundles>, PipelineError> {
+    fn refitted(&self) -> Result<Option<CrossFit>, PipelineError> {
         match self.by {
-            DecidingModel::Refitted => cross_fit(&self.judged, &self.rows, self.fitting)?
-                .bundles(&self.judged)
-                .map(Some),
+            DecidingModel::Refitted => cross_fit(&self.judged, &self.rows, self.fitting).map(Some),
             DecidingModel::Live | DecidingModel::Version(_) | DecidingModel::None => Ok(None),
         }
     }
 
     async fn refitted_on_a_thread(self) -> Result<(Self, Option<FoldBundles>), PipelineError> {
-        tokio::task::spawn_blocking(move || self.refitted().map(|refitted| (self, refitted)))
+        let refit = move || {
+            let refitted = self.refitted()?;
+            let bundles = refitted.map(|models| models.bundles(&self.judged)).transpose()?;
+            Ok((self, bundles))
+        };
+        tokio::task::spawn_blocking(refit)
             .await
             .map_err(PipelineError::BrokeOff)?
     }
@@ -310,17 +313,22 @@ impl Work {
     /// Every estimate of a policy over actions, with what must be said beside them.
     fn estimates(&self) -> Result<(Estimated, Vec<String>), PipelineError> {
         let mut notes = Vec::new();
+        let refitted = self.refitted()?;
         let scoring = scoring_each_action(&self.judged);
-        let q_hat = self
-            .fits_rewards
-            .then(|| cross_fit(&scoring, &self.rows, self.fitting)?.bundles(&scoring));
+        let q_hat = self.fits_rewards.then(|| match &refitted {
+            // Models that score each action for the policy are those that the rewards are expected by.
+            Some(models) if self.judged.blueprint.action_is_feature() == scoring.blueprint.action_is_feature() => {
+                models.bundles(&scoring)
+            }
+            _ => cross_fit(&scoring, &self.rows, self.fitting)?.bundles(&scoring),
+        });
         let without = match &q_hat {
             None => Some(WithoutQHat::NotAsked),
             Some(Err(error)) => Some(WithoutQHat::Failed(format!("no expected rewards: {error}"))),
             Some(Ok(_)) => None,
         };
         let q_hat = q_hat.and_then(Result::ok);
-        let refitted = self.refitted()?;
+        let refitted = refitted.map(|models| models.bundles(&self.judged)).transpose()?;
         let deciding = deciding(&self.bundle, refitted.as_ref());
         let actions = self.rows.actions(self.bundle.actions());
         let target = self.judged.blueprint.learning_target();
