@@ -103,7 +103,7 @@ pub struct OutcomeSpec {
 pub struct ModelLimits {
     /// 99th percentile of scoring one row, in microseconds.
     pub max_latency_us: Option<f64>,
-    /// Size of the saved model.
+    /// Size of the saved model, compressed as the registry keeps it.
     pub max_bytes: Option<u64>,
 }
 

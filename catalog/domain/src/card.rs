@@ -206,7 +206,7 @@ pub struct CardSlice {
 /// What a model costs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CardCost {
-    /// Size of the saved model.
+    /// Size of the saved model, compressed as the registry keeps it.
     pub artifact_bytes: u64,
     /// Boosting rounds that it keeps.
     pub n_rounds: u32,

@@ -164,7 +164,7 @@ pub struct ModelMetrics {
     pub n_train_rows: u64,
     /// Rows validated on: later in time than every row fitted on.
     pub n_validation_rows: u64,
-    /// Size of the saved model in bytes.
+    /// Size of the saved model in bytes, compressed as the registry keeps it.
     pub artifact_bytes: u64,
     /// Median time of scoring one row on the serving code, in microseconds.
     pub latency_p50_us: f64,

@@ -34,6 +34,8 @@ pub mod blueprints;
 
 pub mod registry;
 
+pub mod artifact;
+
 pub mod live_models;
 
 pub mod job_runs;

@@ -16,6 +16,7 @@ use lakeloop_decide::{Model, ModelParts, Scratch};
 use lakeloop_domain::{
     AppliedBlueprint, DecisionId, FeatureType, FeatureValue, Features, ModelVersion, NamedValue, TrainingSetId,
 };
+use lakeloop_lake::artifact::packed;
 use lakeloop_lake::rows::{Split, TrainingRow, training_rows_to_batch};
 use lakeloop_pipeline::fit_rows;
 use lakeloop_sql::training_rows_schema;
@@ -71,9 +72,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(text, "{}", cells.join(","))?;
     }
     std::fs::write(out, text)?;
-    std::fs::write(Path::new(out).with_extension("model"), &fitted.artifact)?;
+    let kept = packed(&fitted.artifact);
+    std::fs::write(Path::new(out).with_extension("model"), &kept)?;
     let told = serde_json::json!({
-        "seconds": seconds, "bytes": fitted.artifact.len(), "p99_us": fitted.p99_us, "trials": fitted.n_trials,
+        "seconds": seconds, "bytes": kept.len(), "bytes_unpacked": fitted.artifact.len(), "p99_us": fitted.p99_us, "trials": fitted.n_trials,
         "value": fitted.value, "parameters": fitted.parameters, "classes": classes,
     });
     std::fs::write(Path::new(out).with_extension("json"), told.to_string())?;

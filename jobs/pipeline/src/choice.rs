@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use lakeloop_domain::Encoding;
+use lakeloop_lake::artifact::packed;
 
 use crate::error::PipelineError;
 use crate::latency::Latency;
@@ -153,7 +154,7 @@ fn at_length(
         n_rounds,
         value,
         badness: problem.metric.badness(value),
-        bytes: artifact.len() as u64,
+        bytes: packed(&artifact).len() as u64,
         latency,
         cost_us: fitted.feature_cost_us,
         artifact,

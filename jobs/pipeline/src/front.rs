@@ -12,7 +12,7 @@ pub struct FrontPoint {
     pub value: f64,
     /// 99th percentile of scoring one row on the serving code, in microseconds.
     pub p99_us: f64,
-    /// Size of the saved model.
+    /// Size of the saved model as the registry keeps it.
     pub bytes: u64,
     /// What reading its features costs a decision, as declared, in microseconds.
     pub feature_cost_us: f64,

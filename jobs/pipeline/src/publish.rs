@@ -1,6 +1,7 @@
 //! Registers the winner of a search, with everything that says what it is and what it was made from.
 
 use lakeloop_domain::{AppliedBlueprint, ModelMetrics, ModelRecord, Provenance};
+use lakeloop_lake::artifact::packed;
 use lakeloop_lake::registry::{self, NewModel};
 
 use crate::context::JobContext;
@@ -31,7 +32,7 @@ pub(crate) async fn register(
             baseline: winner.baseline,
             n_train_rows: data.train().len() as u64,
             n_validation_rows: data.validation().len() as u64,
-            artifact_bytes: winner.artifact.len() as u64,
+            artifact_bytes: packed(&winner.artifact).len() as u64,
             latency_p50_us: winner.latency.p50_us,
             latency_p99_us: winner.latency.p99_us,
             parity_max_abs: winner.parity_max_abs,

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use lakeloop_decide::{Bundle, Model, ModelParts, Scratch, TechniqueChoice};
 use lakeloop_domain::{AppliedBlueprint, Calibration, Encoding, LearningTarget, Micros, ModelVersion};
+use lakeloop_lake::artifact::packed;
 
 use crate::error::PipelineError;
 use crate::latency::{Latency, measure};
@@ -47,7 +48,7 @@ pub(crate) struct FittedTrial {
     pub fold_values: Vec<f64>,
     /// The rounds that validated best; over several folds their mean.
     pub n_rounds: u32,
-    /// Size of the saved model.
+    /// Size of the saved model as the registry would keep it.
     pub artifact_bytes: u64,
     /// How long the serving code takes for a row.
     pub latency: Latency,
@@ -276,7 +277,7 @@ impl<'r> Run<'r> {
         Ok(FittedTrial {
             value: self.fold_values.iter().sum::<f64>() / n_folds as f64,
             n_rounds: (self.n_rounds.iter().sum::<u32>() / n_folds as u32).max(1),
-            artifact_bytes: latest.len() as u64,
+            artifact_bytes: packed(latest).len() as u64,
             latency,
             cpu_seconds: self.cpu_seconds,
             feature_cost_us: feature_cost_us(self.problem, self.encoding),

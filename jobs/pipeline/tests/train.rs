@@ -9,6 +9,7 @@ use lakeloop_domain::{
     Calibration, Choice, FeatureType, FeatureValue, JobKind, LearningTarget, ModelRecord, ModelStage, ModelVersion,
     NamedValue, OutcomeValue, RunState,
 };
+use lakeloop_lake::artifact::packed;
 use lakeloop_lake::registry;
 use lakeloop_pipeline::{PARITY_TOLERANCE, RunEnd, run_job};
 use rand::RngExt as _;
@@ -89,7 +90,8 @@ async fn a_yes_no_decision_learns_from_numbers_booleans_categories_and_missing_v
     );
     assert!(model.metrics.parity_max_abs <= PARITY_TOLERANCE);
     assert!(model.metrics.latency_p50_us > 0.0 && model.metrics.latency_p99_us >= model.metrics.latency_p50_us);
-    assert_eq!(model.metrics.artifact_bytes, model.artifact.len() as u64);
+    assert_eq!(model.metrics.artifact_bytes, packed(&model.artifact).len() as u64);
+    assert!(model.metrics.artifact_bytes * 2 < model.artifact.len() as u64);
     let columns: Vec<(&str, usize)> = model
         .encoding
         .columns

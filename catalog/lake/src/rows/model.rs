@@ -10,6 +10,7 @@ use super::cells::{
     Cells, batch, counts, flags, instants, numbers, optional_numbers, optional_smalls, optional_texts, texts, to_json,
 };
 use super::features;
+use crate::artifact::{packed, unpacked};
 use crate::{LakeError, TableName};
 
 /// The models as rows, without cards. The seed keeps its 64 bits, so that one above 2^63 shows as a negative number.
@@ -63,7 +64,7 @@ fn to_batch(models: &[ModelRecord], card: Option<&ModelCard>) -> Result<RecordBa
         flags(each().map(|m| m.action_is_feature)),
         texts(encodings.iter().map(String::as_str)),
         texts(calibrations.iter().map(String::as_str)),
-        Arc::new(BinaryArray::from_iter_values(each().map(|m| &m.artifact))),
+        Arc::new(BinaryArray::from_iter_values(each().map(|m| packed(&m.artifact)))),
         texts(each().map(|m| m.metrics.metric.as_str())),
         numbers(each().map(|m| m.metrics.value)),
         optional_numbers(each().map(|m| m.metrics.baseline)),
@@ -104,7 +105,8 @@ pub fn models_from_batch(batch: &RecordBatch) -> Result<Vec<ModelRecord>, LakeEr
             calibration: cells.json("calibration", row)?,
             prediction_interval: cells.optional_json("prediction_interval", row)?,
             uncertainty: cells.optional_json("uncertainty", row)?,
-            artifact: cells.bytes("artifact", row)?.to_vec(),
+            artifact: unpacked(cells.bytes("artifact", row)?)
+                .map_err(|error| cells.value("artifact", &format!("cannot be unpacked: {error}")))?,
             metrics: ModelMetrics {
                 metric: cells.text("metric", row)?.to_owned(),
                 value: cells.number("metric_value", row)?,
