@@ -10,6 +10,7 @@ use lakeloop_domain::{
     Baseline, Calibration, Encoding, LearningTarget, ModelCard, ModelRecord, ModelVersion, PredictionInterval,
     Uncertainty,
 };
+use lakeloop_lake::artifact::packed;
 use lakeloop_stats::Example;
 use lakeloop_stats::metrics::auc;
 
@@ -218,7 +219,7 @@ pub(crate) fn winner_of(
         rungs: &rungs,
         notes: &notes,
         trials: &search.trials,
-        artifact_bytes: artifact.len(),
+        artifact_bytes: packed(artifact).len(),
         n_rounds: choice.n_rounds,
         latency,
         validation_seconds,
