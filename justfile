@@ -42,6 +42,10 @@ test-clients: clients
 test-crash rounds="200":
     LAKELOOP_CRASH_ROUNDS={{ rounds }} cargo test --quiet --test crash -- --nocapture --exact killed_at_any_point_nothing_is_lost_or_doubled
 
+# kill -9 under load against caps that are asked for more than they allow; counts what exceeds them, and what they leave unused
+test-caps rounds="100":
+    LAKELOOP_CAPS_ROUNDS={{ rounds }} cargo test --quiet --test caps -- --nocapture
+
 # damaged and made-up model files against serving/trees, under AddressSanitizer (needs nightly Rust and cargo-fuzz); what finds new paths is kept under target/
 fuzz-trees seconds="180":
     #!/usr/bin/env bash

@@ -91,6 +91,10 @@ pub enum Command {
         after_help = "Example: lakeloop models list menu\n         lakeloop models card menu\n         lakeloop models promote menu 3 --reason \"better in the readout of May\""
     )]
     Models(ModelsArguments),
+    /// See where strategies stand on their cold-start ladder, what the next step waits for, and how often the model agrees
+    /// with the caller's rule.
+    #[command(after_help = "Example: lakeloop ladder menu\n         lakeloop jobs run ladder   (moves them now)")]
+    Ladder(LadderArguments),
     /// Make logged decisions again, with the blueprint and model of their day, and report any bit that differs.
     #[command(
         after_help = "Example: lakeloop replay 0199c2f4-9f3a-7c11-8a52-5a3f6a1f0c2d\n         lakeloop replay --strategy menu --from 2026-01-05T00:00:00Z --until 2026-01-06T00:00:00Z --sample 10000"
@@ -221,7 +225,7 @@ pub struct JobsArguments {
 pub enum JobsCommand {
     /// Run a job now and wait for it.
     Run {
-        /// `train`, `compact`, `replay` or `snapshot`.
+        /// `train`, `compact`, `replay`, `ladder` or `snapshot`.
         job: String,
         /// Which strategy to train; without it: every strategy that is applied.
         #[arg(long)]
@@ -389,6 +393,13 @@ pub enum ModelsCommand {
         #[arg(long)]
         plot: Option<PathBuf>,
     },
+}
+
+/// `lakeloop ladder`
+#[derive(Debug, Args)]
+pub struct LadderArguments {
+    /// Only this strategy.
+    pub strategy: Option<String>,
 }
 
 /// `lakeloop replay`

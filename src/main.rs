@@ -59,6 +59,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Sql(args) => commands::sql::run(&home, &args, &output).await,
         Command::Keys(args) => commands::keys::run(&home, &args, &output),
         Command::Models(args) => commands::models::run(&home, &args, &output).await,
+        Command::Ladder(args) => commands::ladder::run(&home, &args, &output).await,
         Command::Replay(args) => commands::replay::run(&home, &args, &output).await,
         Command::Demo(args) => demo::run(&args, &output).await,
     }

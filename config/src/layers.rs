@@ -159,6 +159,9 @@ impl Layers<'_> {
             let message = format!("server.listen and server.sql_listen are both {sql}; write another port for one");
             report(&["server.sql_listen", "server.listen"], message);
         }
+        if let Some(message) = settings.server.cap_violation() {
+            report(&["server.cap_server", "server.cap_servers"], message);
+        }
         if let Some((key, message)) = settings.server.tls.violation() {
             report(&[key], message.to_owned());
         }

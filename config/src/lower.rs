@@ -12,6 +12,8 @@ use crate::raw::{
     RawValue,
 };
 
+pub(crate) mod caps;
+
 /// The share of explored decisions unless declared.
 const DEFAULT_EPSILON: f64 = 0.1;
 /// The share that a falling share begins with, unless declared.
@@ -66,6 +68,11 @@ pub(crate) fn blueprint(raw: &RawBlueprint) -> Option<Blueprint> {
         limits: raw.model.as_ref().map_or_else(ModelLimits::default, limits),
         learning: learning(raw_decision, raw.model.as_ref()),
         policy: policy(raw.policy.as_ref(), raw_decision, &label(raw, raw_outcome))?,
+        caps: match &raw.caps {
+            Some(declared) => Some(caps::caps(declared, raw_decision)?),
+            None => None,
+        },
+        ladder: raw.ladder.as_ref().map(caps::ladder),
         schedule: schedule(
             raw.schedule.as_ref(),
             raw.model.as_ref().is_some_and(|model| model.budget.is_some()),

@@ -16,6 +16,8 @@ use crate::raw::{
     RawOutcome, RawPolicy, RawQualityMetric, RawSearchRange,
 };
 
+mod caps;
+
 /// The column of a model's input that holds the action.
 const ACTION: &str = "action";
 /// Stands for the unit itself where a feature view names its entity.
@@ -36,6 +38,7 @@ pub(crate) fn violations(document: &Document<'_>, raw: &RawBlueprint, unsound: &
     rules.feature_names(raw);
     if let Some(decision) = &raw.decision {
         rules.candidates(raw, decision);
+        rules.caps_and_ladder(raw, decision);
     }
     for (name, view) in &raw.features {
         rules.entity(raw, name, view);

@@ -40,6 +40,12 @@ pub struct ServerSettings {
     pub idempotency_entries: u64,
     /// The most candidates that one request may rank.
     pub max_candidates: u32,
+    /// How many servers share the caps of one lake; at least 1.
+    pub cap_servers: u32,
+    /// Which of them this one is, from 0.
+    pub cap_server: u32,
+    /// How many capped decisions are remembered for each strategy; at least 1.
+    pub cap_entries: u64,
     /// How long a stopping server says that it is not ready before it stops taking connections.
     pub drain_delay: Duration,
     /// How long a stopping server waits for requests under way.
@@ -105,6 +111,11 @@ pub(crate) struct RawServer {
     idempotency_entries: u64,
     #[schemars(range(min = 1))]
     max_candidates: u32,
+    #[schemars(range(min = 1, max = 1000))]
+    cap_servers: u32,
+    cap_server: u32,
+    #[schemars(range(min = 1))]
+    cap_entries: u64,
     drain_delay: Switch<Period>,
     drain_timeout: Period,
     model_memory: ByteSize,
@@ -156,6 +167,17 @@ impl RawTls {
 }
 
 impl RawServer {
+    /// What is wrong with the share of the caps that this server takes.
+    pub(crate) fn cap_violation(&self) -> Option<String> {
+        let (server, servers) = (self.cap_server, self.cap_servers);
+        (server >= servers).then(|| {
+            format!(
+                "server.cap_server is {server}, but the servers that share the caps are counted from 0 and there are {servers}; \
+                 write a smaller number, or how many there are to server.cap_servers"
+            )
+        })
+    }
+
     pub(crate) fn into_settings(self, home: &Path) -> ServerSettings {
         ServerSettings {
             listen: self.listen,
@@ -171,6 +193,9 @@ impl RawServer {
             refresh_interval: self.refresh_interval.duration(),
             idempotency_entries: self.idempotency_entries,
             max_candidates: self.max_candidates,
+            cap_servers: self.cap_servers,
+            cap_server: self.cap_server,
+            cap_entries: self.cap_entries,
             drain_delay: self.drain_delay.on().map_or(Duration::ZERO, Period::duration),
             drain_timeout: self.drain_timeout.duration(),
             model_memory_bytes: self.model_memory.bytes(),

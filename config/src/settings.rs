@@ -113,6 +113,8 @@ pub struct JobSettings {
     pub replay: Option<String>,
     /// About how many decisions such a sample has; at least 1.
     pub replay_decisions: u64,
+    /// When strategies are moved on their ladders: six fields, seconds first, in UTC; `None`: off.
+    pub ladder: Option<String>,
     /// How many training sets of each strategy keep their rows.
     pub keep_training_sets: u32,
 }
@@ -203,6 +205,7 @@ struct RawJobs {
     replay: Switch<Cron>,
     #[schemars(range(min = 1))]
     replay_decisions: u64,
+    ladder: Switch<Cron>,
     #[schemars(range(min = 1, max = 1_000_000))]
     keep_training_sets: u32,
 }
@@ -276,6 +279,7 @@ impl RawSettings {
                 compact: self.jobs.compact.on().map(|cron| cron.as_str().to_owned()),
                 replay: self.jobs.replay.on().map(|cron| cron.as_str().to_owned()),
                 replay_decisions: self.jobs.replay_decisions,
+                ladder: self.jobs.ladder.on().map(|cron| cron.as_str().to_owned()),
                 keep_training_sets: self.jobs.keep_training_sets,
             },
             log: self.log.into_settings(),

@@ -52,6 +52,10 @@ fn the_defaults_are_as_documented() {
     assert_eq!(server.idempotency_entries, 200_000);
     assert_eq!(server.max_candidates, 1000);
     assert_eq!(
+        (server.cap_servers, server.cap_server, server.cap_entries),
+        (1, 0, 1_000_000)
+    );
+    assert_eq!(
         (server.drain_delay, server.drain_timeout),
         (Duration::ZERO, Duration::from_secs(30))
     );
@@ -78,6 +82,7 @@ fn the_defaults_are_as_documented() {
     assert_eq!(jobs.compact.as_deref(), Some("0 17 * * * *"));
     assert_eq!(jobs.replay.as_deref(), Some("0 43 2 * * *"));
     assert_eq!(jobs.replay_decisions, 10_000);
+    assert_eq!(jobs.ladder.as_deref(), Some("0 * * * * *"));
     assert_eq!(jobs.keep_training_sets, 20);
     assert_eq!(
         (settings.log.format, settings.log.filter.as_str()),

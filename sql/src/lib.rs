@@ -4,6 +4,7 @@
 //!   newest version up for each statement.
 //! - [`Query`]: one file of `sql/queries` each; values are bound, never written into the text.
 //! - [`training_rows()`]: what a strategy learns from, with features as they were logged or as of the decision's time.
+//! - [`ladder_counts()`]: what a ladder asks: how many decisions of which kind there are.
 //! - [`feature_history()`]: one entity of a feature view through time, for serving.
 //! - [`FeatureTable`] and [`changed_entities`]: a whole view as a stream, and whose rows came later, for its snapshots.
 //! - [`read_only()`]: plans a user's statement and refuses everything that would change something.
@@ -29,6 +30,8 @@ mod reward;
 
 mod missed;
 
+mod ladder_counts;
+
 mod as_of;
 
 mod maps;
@@ -47,6 +50,7 @@ pub use decision_rows::{DecisionRange, DecisionRows, decision_rows, sample};
 pub use error::SqlError;
 pub use feature_history::{FeatureHistory, FeatureRow, feature_history};
 pub use feature_table::{ChangedEntities, FeatureTable, FeatureTableColumn, FeatureTableRows, changed_entities};
+pub use ladder_counts::ladder_counts;
 pub use live::live_session;
 pub use missed::{MissedOutcomes, missed_outcomes};
 pub use query::{Query, instant};

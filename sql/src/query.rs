@@ -44,6 +44,12 @@ impl Query {
     pub const FEATURE_COVERAGE: Self = query!("feature_coverage");
     /// The latest evaluation of a candidate.
     pub const OFF_POLICY: Self = query!("off_policy");
+    /// How often models agree with callers' rules.
+    pub const APPRENTICE_AGREEMENT: Self = query!("apprentice_agreement");
+    /// Where strategies stand on their ladders.
+    pub const LADDER_STEPS: Self = query!("ladder_steps");
+    /// The decisions that a ladder may count.
+    pub const LADDER_DECISIONS: Self = query!("ladder_decisions");
     /// Labelled decisions, for training.
     pub const TRAINING_LABELS: Self = query!("training_labels");
     /// Labelled candidates of rankings, for training.
@@ -60,7 +66,7 @@ impl Query {
     pub const FEATURE_HISTORY: Self = query!("feature_history");
 
     /// Every query, the ones for analysts first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::DECISIONS_PER_DAY,
         Self::REWARD_BY_ACTION,
         Self::MISSED_OUTCOMES,
@@ -69,6 +75,9 @@ impl Query {
         Self::LATEST_JOB_RUNS,
         Self::FEATURE_COVERAGE,
         Self::OFF_POLICY,
+        Self::APPRENTICE_AGREEMENT,
+        Self::LADDER_STEPS,
+        Self::LADDER_DECISIONS,
         Self::TRAINING_LABELS,
         Self::TRAINING_CANDIDATE_LABELS,
         Self::TRAINING_REWARDS,
@@ -78,11 +87,13 @@ impl Query {
     ];
 
     /// The queries that every session has as a view of the same name: those over the lake's tables that take no values.
-    pub const VIEWS: [Self; 4] = [
+    pub const VIEWS: [Self; 6] = [
         Self::DECISIONS_PER_DAY,
         Self::CURRENT_MODELS,
         Self::MODEL_LINEAGE,
         Self::LATEST_JOB_RUNS,
+        Self::APPRENTICE_AGREEMENT,
+        Self::LADDER_STEPS,
     ];
 
     /// What the query answers, from its header.

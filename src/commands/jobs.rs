@@ -63,10 +63,10 @@ async fn run_now(
     output: &Output,
 ) -> anyhow::Result<()> {
     let strategies: Vec<Option<StrategyName>> = match (job, strategy) {
-        (JobKind::Compact | JobKind::Replay | JobKind::Snapshot, Some(_)) => {
+        (JobKind::Compact | JobKind::Replay | JobKind::Ladder | JobKind::Snapshot, Some(_)) => {
             anyhow::bail!("{} works on the whole lake; leave --strategy out", job.as_str())
         }
-        (JobKind::Compact | JobKind::Replay | JobKind::Snapshot, None) => vec![None],
+        (JobKind::Compact | JobKind::Replay | JobKind::Ladder | JobKind::Snapshot, None) => vec![None],
         (JobKind::Train, Some(name)) => vec![Some(StrategyName::new(name)?)],
         (JobKind::Train, None) => {
             let applied = blueprints::current(lake).await?;

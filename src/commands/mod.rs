@@ -8,6 +8,7 @@ pub mod import;
 pub mod init;
 pub mod jobs;
 pub mod keys;
+pub mod ladder;
 pub mod models;
 pub mod plan;
 pub mod replay;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AbsentLabel, Aggregation, BlueprintVersion, FeatureType, FeatureValue, FeatureViewName, Gate, LabelPart,
-    LearningSpec, LearningTarget, Micros, OutcomeType, Policy, Rewards, StrategyName, TrainingRules,
+    AbsentLabel, Aggregation, BlueprintVersion, Caps, FeatureType, FeatureValue, FeatureViewName, Gate, LabelPart,
+    Ladder, LearningSpec, LearningTarget, Micros, OutcomeType, Policy, Rewards, StrategyName, TrainingRules,
 };
 
 /// What is decided, with the default that is returned while nothing is learned or when anything fails.
@@ -151,6 +151,13 @@ pub struct Blueprint {
     pub learning: LearningSpec,
     /// How scores become a choice.
     pub policy: Policy,
+    /// How often something other than the default may be chosen; `None`: as often as the policy does. Not written when
+    /// absent, so that the versions of blueprints from before there were caps stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caps: Option<Caps>,
+    /// How the strategy begins without knowledge; `None`: by its policy from the first decision on. Not written when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<Ladder>,
     /// When to train.
     pub schedule: Schedule,
     /// What it must show before it is put in force. Not written when nothing is declared, so that the versions of

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BlueprintVersion, DecisionId, Features, Micros, ModelVersion, Policy, Ranking, StrategyName, UnitId};
+use crate::{
+    BlueprintVersion, DecisionId, Features, LadderStep, Micros, ModelVersion, Policy, Ranking, StrategyName, UnitId,
+};
 
 /// Why the action is what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,9 +20,27 @@ pub enum DecisionReason {
     Fallback,
     /// The decision was made elsewhere and imported.
     Imported,
+    /// A cap blocked the action that the policy chose; the declared default was returned.
+    Capped,
+    /// The caller's rule decided.
+    Apprentice,
+    /// The ladder's first step, or a rule that had no action to give: the declared default.
+    Default,
 }
 
 impl DecisionReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::NoModel,
+        Self::Exploit,
+        Self::Explore,
+        Self::Fallback,
+        Self::Imported,
+        Self::Capped,
+        Self::Apprentice,
+        Self::Default,
+    ];
+
     /// The word that tables and answers use for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -29,20 +49,15 @@ impl DecisionReason {
             Self::Explore => "explore",
             Self::Fallback => "fallback",
             Self::Imported => "imported",
+            Self::Capped => "capped",
+            Self::Apprentice => "apprentice",
+            Self::Default => "default",
         }
     }
 
     /// The reason that a word stands for.
     pub fn parse(word: &str) -> Option<Self> {
-        [
-            Self::NoModel,
-            Self::Exploit,
-            Self::Explore,
-            Self::Fallback,
-            Self::Imported,
-        ]
-        .into_iter()
-        .find(|reason| reason.as_str() == word)
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 }
 
@@ -55,6 +70,20 @@ pub enum Choice {
     Number(f64),
     /// An order of the candidates that came with the request.
     Ranking(Ranking),
+}
+
+/// What a decision depended on besides its features and versions: the state of its strategy at that moment. All of it is
+/// absent for strategies without caps and without a ladder.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Conditions {
+    /// The actions that a cap blocked, in declared order.
+    pub blocked: Vec<String>,
+    /// Where the strategy stood on its ladder; `None` without one.
+    pub step: Option<LadderStep>,
+    /// The action of the caller's rule, where the request had it.
+    pub rule_action: Option<String>,
+    /// Where a rule or exploration decided and a model was live: the action that is best by the model's scores.
+    pub model_action: Option<String>,
 }
 
 /// One decision as the journal and the `decisions` table keep it.
@@ -93,4 +122,6 @@ pub struct DecisionRecord {
     pub policy: Option<Policy>,
     /// The salt of the random draw: with the decision id it gives every draw again.
     pub salt: String,
+    /// What else it depended on.
+    pub conditions: Conditions,
 }

@@ -14,13 +14,15 @@ pub enum JobKind {
     Compact,
     /// Makes a sample of the last day's decisions again and compares them bit for bit.
     Replay,
+    /// Moves strategies to the step of their ladder that their data allows.
+    Ladder,
     /// Builds the feature snapshots of one home. Its runs are not claimed: each home builds its own.
     Snapshot,
 }
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Train, Self::Compact, Self::Replay, Self::Snapshot];
+    pub const ALL: [Self; 5] = [Self::Train, Self::Compact, Self::Replay, Self::Ladder, Self::Snapshot];
 
     /// The word that the command line and tables use for it.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +30,7 @@ impl JobKind {
             Self::Train => "train",
             Self::Compact => "compact",
             Self::Replay => "replay",
+            Self::Ladder => "ladder",
             Self::Snapshot => "snapshot",
         }
     }

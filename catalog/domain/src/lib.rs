@@ -14,6 +14,10 @@
 //!   within its **attribution window**. Of several outcomes the **reward** is the sum of their labels, each times its
 //!   weight, and then that is the label.
 //! - **policy**: the rule that turns scores into an action.
+//! - **cap**: a limit to how often, how widely or at what cost something other than the default is chosen; an action that a
+//!   cap forbids at some moment is **blocked** then.
+//! - **ladder**: the steps by which a strategy begins without knowledge; an **apprentice** returns the action of the **rule** that
+//!   its caller has already, and its **agreement** is how often the model would have chosen that action too.
 //! - **model version**: one trained model in the registry, in a **stage**: candidate, live or retired.
 
 mod ids;
@@ -29,6 +33,10 @@ mod gate;
 mod training;
 
 mod slots;
+
+mod caps;
+
+mod ladder;
 
 mod ranking;
 
@@ -50,11 +58,12 @@ pub use blueprint::{
     AppliedBlueprint, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureView, ModelLimits, OutcomeSpec,
     Schedule,
 };
+pub use caps::{ActionUse, Amount, Caps, ResourceCap, UnitCap};
 pub use card::{
     CardBaseline, CardCalibration, CardCost, CardData, CardFold, CardImportance, CardInterval, CardLift, CardMetric,
     CardReliability, CardSlice, ModelCard, PredictionInterval,
 };
-pub use decision::{Choice, DecisionReason, DecisionRecord};
+pub use decision::{Choice, Conditions, DecisionReason, DecisionRecord};
 pub use feature::{FeatureType, FeatureValue, Features, NamedValue, ValueRef};
 pub use gate::{Gate, OffPolicyGate};
 pub use ids::{
@@ -62,6 +71,9 @@ pub use ids::{
     RunId, StrategyName, TrainingSetId, UnitId,
 };
 pub use job::{JobKind, JobRun, RunState};
+pub use ladder::{
+    ApprenticeStep, Around, ExplorationStep, Ladder, LadderCounts, LadderGate, LadderMove, LadderStep, ModelStep,
+};
 pub use learning::{FinalFit, LearningSpec, Monotone, Objective, QualityMetric, SearchParameter, SearchRange};
 pub use model::{
     ActionBelief, Belief, Calibration, EncodedColumn, Encoding, LearningTarget, ModelMetrics, ModelRecord, ModelStage,

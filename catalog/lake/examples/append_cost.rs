@@ -29,6 +29,7 @@ fn decision(idx: u64) -> DecisionRecord {
         reason: DecisionReason::Exploit,
         policy: Some(Policy::Threshold { at: 0.5 }),
         salt: "menu:0123456789abcdef".to_owned(),
+        conditions: Default::default(),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! This crate owns what lies on the disk or in the bucket: the tables and their columns ([`tables`]), how rows get in
 //! exactly once ([`Lake::append`]), how they turn into the nouns of the domain and back ([`rows`]), and the tables
-//! whose changes must be judged first ([`blueprints`], [`registry`], [`job_runs`]), and what candidates were worth ([`evaluations`]). It runs no queries for others (that is
+//! whose changes must be judged first ([`blueprints`], [`registry`], [`job_runs`], [`ladder`]), and what candidates were worth
+//! ([`evaluations`]). It runs no queries for others (that is
 //! `lakeloop-sql`) and knows no clock: instants are passed in.
 //!
 //! Invariants:
@@ -43,6 +44,8 @@ pub mod job_runs;
 pub mod evaluations;
 
 pub mod trials;
+
+pub mod ladder;
 
 mod judged;
 

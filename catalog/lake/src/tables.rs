@@ -12,6 +12,7 @@
 //! | `models` | one model with its present stage | the registry |
 //! | `evaluations` | one estimate of what a candidate is worth on logged decisions | `lakeloop evaluate` |
 //! | `job_runs` | one state of one run, from `at` on | the job claims |
+//! | `ladder_moves` | one move of a strategy to another step of its ladder | the ladder job |
 //!
 //! All are plain Delta tables: no partition columns, no deletion vectors, no column mapping, so that every Delta
 //! client reads them, and any engine reads their Parquet files. Rows lie roughly in the order of their time column, and
@@ -52,13 +53,15 @@ pub enum TableName {
     Evaluations,
     /// Every state of every run of a job.
     JobRuns,
+    /// Every move of every strategy on its ladder.
+    LadderMoves,
     /// One feature view.
     Features(FeatureViewName),
 }
 
 impl TableName {
     /// The tables that every lake has; feature views come on top.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Blueprints,
         Self::Decisions,
         Self::Outcomes,
@@ -68,6 +71,7 @@ impl TableName {
         Self::TrainingRows,
         Self::JobRuns,
         Self::Evaluations,
+        Self::LadderMoves,
     ];
 
     /// Where the table lies below the lake's location, with `/` between folders.
@@ -96,13 +100,22 @@ impl TableName {
             Self::TrainingSets => "built_at",
             Self::JobRuns => "at",
             Self::Evaluations => "evaluated_at",
+            Self::LadderMoves => "moved_at",
         }
     }
 
     /// The last columns of the table that its first layout did not have, in their order.
     pub(crate) fn added_later(&self) -> &'static [&'static str] {
         match self {
-            Self::Decisions => &["candidates", "ranking", "position_propensities"],
+            Self::Decisions => &[
+                "candidates",
+                "ranking",
+                "position_propensities",
+                "blocked",
+                "step",
+                "rule_action",
+                "model_action",
+            ],
             Self::Outcomes => &["candidate"],
             Self::TrainingRows => &["candidate", "unit"],
             Self::TrainingSets => &["n_late_outcomes", "n_missed_outcomes"],
@@ -116,7 +129,7 @@ impl TableName {
                 "latency_p99_us",
                 "feature_cost_us",
             ],
-            Self::JobRuns | Self::Evaluations | Self::Features(_) => &[],
+            Self::JobRuns | Self::Evaluations | Self::LadderMoves | Self::Features(_) => &[],
         }
     }
 
@@ -134,6 +147,7 @@ impl TableName {
             Self::TrainingRows => &["event_time", "training_set_id", "decision_id"],
             Self::JobRuns => &["at", "run_id", "job", "strategy"],
             Self::Evaluations => &["evaluated_at", "strategy", "candidate"],
+            Self::LadderMoves => &["moved_at", "strategy", "sequence"],
         }
     }
 }
@@ -150,6 +164,7 @@ impl fmt::Display for TableName {
             Self::TrainingRows => f.write_str("training_rows"),
             Self::JobRuns => f.write_str("job_runs"),
             Self::Evaluations => f.write_str("evaluations"),
+            Self::LadderMoves => f.write_str("ladder_moves"),
             Self::Features(view) => write!(f, "features.{view}"),
         }
     }
@@ -184,6 +199,7 @@ pub fn schema(table: &TableName) -> Option<SchemaRef> {
         TableName::TrainingRows => &TRAINING_ROWS,
         TableName::JobRuns => &JOB_RUNS,
         TableName::Evaluations => &EVALUATIONS,
+        TableName::LadderMoves => &LADDER_MOVES,
         TableName::Features(_) => return None,
     };
     Some(Arc::clone(schema))
@@ -297,6 +313,10 @@ static DECISIONS: LazyLock<SchemaRef> = LazyLock::new(|| {
         optional(list("candidates", DataType::Struct(candidate_fields()))),
         optional(list("ranking", DataType::Utf8)),
         optional(list("position_propensities", DataType::Float64)),
+        optional(list("blocked", DataType::Utf8)),
+        optional(text("step")),
+        optional(text("rule_action")),
+        optional(text("model_action")),
     ])
 });
 
@@ -466,6 +486,22 @@ static EVALUATIONS: LazyLock<SchemaRef> = LazyLock::new(|| {
         optional(number("max_weight")),
         optional(number("overlap")),
         optional(number("unsupported")),
+    ])
+});
+
+static LADDER_MOVES: LazyLock<SchemaRef> = LazyLock::new(|| {
+    columns(vec![
+        text("strategy"),
+        small("sequence"),
+        text("from_step"),
+        text("to_step"),
+        instant("moved_at"),
+        text("moved_by"),
+        text("reason"),
+        count("n_with_rule"),
+        count("n_labelled_default"),
+        count("n_labelled_apprentice"),
+        count("n_labelled_explored"),
     ])
 });
 

@@ -15,7 +15,15 @@ use lakeloop_lake::{Append, Lake, TableName, rows, schema};
 use support::{decision, decisions, newest, open, sequence};
 use tempfile::tempdir;
 
-const ADDED: [&str; 3] = ["candidates", "ranking", "position_propensities"];
+const ADDED: [&str; 7] = [
+    "candidates",
+    "ranking",
+    "position_propensities",
+    "blocked",
+    "step",
+    "rule_action",
+    "model_action",
+];
 
 /// The batch as the first version had it.
 fn of_first_version(batch: &RecordBatch) -> RecordBatch {
@@ -38,6 +46,20 @@ async fn old_lake(folder: &Path) -> DeltaTable {
         .await
         .unwrap();
     created.write(vec![rows]).await.unwrap()
+}
+
+/// A decision that a cap and a ladder had a say in.
+fn conditioned(idx: i64) -> DecisionRecord {
+    DecisionRecord {
+        reason: DecisionReason::Capped,
+        conditions: Conditions {
+            blocked: vec!["tacos".into()],
+            step: Some(LadderStep::Exploration),
+            rule_action: Some("tacos".into()),
+            model_action: Some("ramen".into()),
+        },
+        ..decision(idx)
+    }
 }
 
 /// A decision that ranked.
@@ -93,13 +115,13 @@ async fn an_old_lake_gets_the_columns_and_keeps_its_rows() {
         .arrow_schema();
     assert_eq!(Some(columns), schema(&TableName::Decisions));
 
-    let batch = rows::decisions_to_batch(&[decision(2), ranked(3)]).unwrap();
+    let batch = rows::decisions_to_batch(&[decision(2), ranked(3), conditioned(4)]).unwrap();
     let appended = lake
         .append(&TableName::Decisions, vec![batch], sequence("journal", 1))
         .await
         .unwrap();
     assert!(matches!(appended, Append::Committed { .. }));
-    let expected = [decision(0), decision(1), decision(2), ranked(3)];
+    let expected = [decision(0), decision(1), decision(2), ranked(3), conditioned(4)];
     assert_eq!(all(&lake).await, expected);
     lake.compact(&TableName::Decisions).await.unwrap();
     assert_eq!(all(&lake).await, expected);

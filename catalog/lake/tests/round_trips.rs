@@ -136,7 +136,21 @@ fn values_of(features: &Features, values: &Features) -> Features {
 
 fn any_reason() -> impl Strategy<Value = DecisionReason> {
     use DecisionReason::*;
-    proptest::sample::select(vec![NoModel, Exploit, Explore, Fallback, Imported])
+    proptest::sample::select(vec![
+        NoModel, Exploit, Explore, Fallback, Imported, Capped, Apprentice, Default,
+    ])
+}
+
+fn any_conditions() -> impl Strategy<Value = Conditions> {
+    let text = || proptest::option::of(any_text());
+    let blocked = proptest::collection::vec(any_text(), 0..3);
+    let step = proptest::option::of(proptest::sample::select(LadderStep::ALL.to_vec()));
+    (blocked, step, text(), text()).prop_map(|(blocked, step, rule_action, model_action)| Conditions {
+        blocked,
+        step,
+        rule_action,
+        model_action,
+    })
 }
 
 prop_compose! {
@@ -153,6 +167,7 @@ prop_compose! {
             any_ranking().prop_map(Choice::Ranking),
         ],
         rest in (any_number(), any_reason(), proptest::option::of(any_policy()), any_text()),
+        conditions in any_conditions(),
     ) -> DecisionRecord {
         DecisionRecord {
             decision_id: DecisionId::new(ids.0).unwrap(),
@@ -171,6 +186,7 @@ prop_compose! {
             reason: rest.1,
             policy: rest.2,
             salt: rest.3,
+            conditions,
         }
     }
 }

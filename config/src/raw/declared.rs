@@ -31,31 +31,6 @@ pub enum RawBetter {
     Lower,
 }
 
-/// Limits to how often, how widely and at what cost the decision is taken.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawCaps {
-    /// At most so many decisions other than the default for one unit.
-    pub per_unit: Option<RawRate>,
-    /// At most this share of decisions other than the default.
-    #[serde(default)]
-    #[schemars(schema_with = "crate::form::probability")]
-    pub traffic_share: Option<f64>,
-    /// At most so much of each resource that an action uses.
-    #[serde(default)]
-    pub resources: BTreeMap<String, RawRate>,
-}
-
-/// An amount for each period.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawRate {
-    /// How much.
-    pub limit: f64,
-    /// In how long a time.
-    pub every: Period,
-}
-
 /// A randomised experiment.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

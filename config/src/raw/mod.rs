@@ -14,20 +14,26 @@ use serde::Deserialize;
 use crate::cron::Cron;
 use crate::quantity::{ByteSize, Period};
 
+mod caps;
+
 mod feature;
 
 mod learning;
 
 mod reward;
 
+mod ladder;
+
 mod training;
 
 pub mod declared;
 
+pub use caps::{RawCaps, RawResourceCap, RawUnitCap};
 pub use feature::{
     RawContextField, RawContextFieldTable, RawFeatureColumn, RawFeatureColumnTable, RawFeatureType, RawFeatureView,
     RawMissing, RawValue,
 };
+pub use ladder::{RawApprentice, RawAround, RawExploration, RawLadder, RawModelStep};
 pub use learning::{RawFinalFit, RawMonotone, RawObjective, RawQualityMetric, RawSearchRange, RawSearchSpace};
 pub use reward::RawReward;
 pub use training::{RawBaseline, RawRowWeights, RawTraining};
@@ -82,9 +88,10 @@ pub struct RawBlueprint {
     /// Metrics that must not get worse.
     #[schemars(extend("x-built" = false))]
     pub guardrails: Option<BTreeMap<String, declared::RawGuardrail>>,
-    /// Limits to how often, how widely and at what cost the decision is taken.
-    #[schemars(extend("x-built" = false))]
-    pub caps: Option<declared::RawCaps>,
+    /// Limits to how often, how widely and at what cost something other than the default is chosen.
+    pub caps: Option<RawCaps>,
+    /// How the strategy begins without knowledge. Without it the policy decides from the first decision on.
+    pub ladder: Option<RawLadder>,
     /// Weights of several objectives that one policy serves.
     #[schemars(extend("x-built" = false))]
     pub objectives: Option<BTreeMap<String, f64>>,

@@ -80,7 +80,7 @@ fn what_is_declared_but_not_built() {
         "b.toml:12:1: features.weather.sql: this key is declared by the schema but not built yet in this \
          version; remove it",
     );
-    let sections = ["guardrails", "caps", "objectives", "experiment", "tuning", "rollout"];
+    let sections = ["guardrails", "objectives", "experiment", "tuning", "rollout"];
     for section in sections {
         let text = format!("{MENU}[{section}]\n");
         let expected = format!(

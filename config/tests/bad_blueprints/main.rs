@@ -11,6 +11,8 @@ mod sections;
 
 mod learning;
 
+mod caps;
+
 mod rewards;
 
 mod policies;

@@ -81,6 +81,7 @@ impl DecisionPlan {
             reason: DecisionReason::Imported,
             policy: None,
             salt: String::new(),
+            conditions: Default::default(),
             decision_id,
         };
         let outcome = match &mapping.outcome {

@@ -101,6 +101,8 @@ mod plan;
 
 mod rollback;
 
+mod climb;
+
 mod snapshot;
 
 mod context;
@@ -121,6 +123,7 @@ mod simulated;
 #[allow(clippy::unwrap_used)]
 mod held_out;
 
+pub use climb::{Standing, standings};
 pub use context::{Clock, JobContext};
 pub use due::{DueError, due_times, next_due};
 pub use error::PipelineError;

@@ -15,6 +15,7 @@ use chrono::{DateTime, SecondsFormat};
 use lakeloop_domain::{JobKind, JobRun, Micros, ModelVersion, RunId, RunState, StrategyName, TrainingSetId};
 use lakeloop_lake::job_runs::{self, Claim, Hold};
 
+use crate::climb::climb;
 use crate::compact::compact;
 use crate::context::JobContext;
 use crate::error::PipelineError;
@@ -64,7 +65,7 @@ pub async fn run_job(
 ) -> Result<RunOutcome, PipelineError> {
     let strategy = match job {
         JobKind::Train => Some(strategy.ok_or(PipelineError::NoStrategy)?),
-        JobKind::Compact | JobKind::Replay => None,
+        JobKind::Compact | JobKind::Replay | JobKind::Ladder => None,
         JobKind::Snapshot => return run_snapshot(ctx, None).await,
     };
     let lease = ctx.settings.jobs.lease;
@@ -106,6 +107,7 @@ async fn work_under_lease(ctx: &JobContext, run: &JobRun, as_of: Micros) -> Resu
             (JobKind::Train, None) => Err(PipelineError::NoStrategy),
             (JobKind::Compact, _) => compact(ctx, &stop).await,
             (JobKind::Replay, _) => replay_last_day(ctx, as_of, &stop).await,
+            (JobKind::Ladder, _) => climb(ctx, run, as_of, &stop).await,
             // Not claimed, so there is no lease to work under.
             (JobKind::Snapshot, _) => Err(PipelineError::Stopped),
         }

@@ -65,6 +65,8 @@ enum Entry {
     Compact,
     /// The replay of a sample.
     Replay,
+    /// The moves of all ladders.
+    Ladder,
     /// The feature snapshots of this home.
     Snapshot,
     /// The training of a strategy.
@@ -76,6 +78,7 @@ impl Entry {
         match self {
             Self::Compact => JobKind::Compact,
             Self::Replay => JobKind::Replay,
+            Self::Ladder => JobKind::Ladder,
             Self::Snapshot => JobKind::Snapshot,
             Self::Train(_) => JobKind::Train,
         }
@@ -83,7 +86,7 @@ impl Entry {
 
     fn strategy(&self) -> Option<&StrategyName> {
         match self {
-            Self::Compact | Self::Replay | Self::Snapshot => None,
+            Self::Compact | Self::Replay | Self::Ladder | Self::Snapshot => None,
             Self::Train(strategy) => Some(strategy),
         }
     }
@@ -103,6 +106,7 @@ type Crons = BTreeMap<Entry, String>;
 async fn wanted(ctx: &JobContext) -> Result<Crons, PipelineError> {
     let applied = blueprints::current(&ctx.lake).await?;
     let reads_views = applied.iter().any(|applied| !applied.blueprint.features.is_empty());
+    let has_ladders = applied.iter().any(|applied| applied.blueprint.ladder.is_some());
     let trainings = applied.into_iter().filter_map(|applied| {
         let cron = applied.blueprint.schedule.train?;
         Some((Entry::Train(applied.blueprint.name), cron))
@@ -113,6 +117,7 @@ async fn wanted(ctx: &JobContext) -> Result<Crons, PipelineError> {
     let others = [
         (Entry::Compact, jobs.compact.as_ref()),
         (Entry::Replay, jobs.replay.as_ref()),
+        (Entry::Ladder, jobs.ladder.as_ref().filter(|_| has_ladders)),
         (Entry::Snapshot, snapshot),
     ];
     let others = others

@@ -18,6 +18,7 @@ use crate::beliefs::BeliefScratch;
 use crate::bundle::{Actions, Bundle, Options};
 use crate::draw::draw;
 use crate::encode::Encoder;
+use crate::given::{Given, governed};
 use crate::model::{Model, ScoreError, Scratch};
 use crate::policy::{self, Known, Pick};
 use crate::rank::{Rows, in_order};
@@ -51,8 +52,10 @@ pub struct Decision<'s> {
     pub propensity: f64,
     /// Why.
     pub reason: DecisionReason,
-    /// Why the model gave no scores, when the reason is `Fallback`.
+    /// Why the model gave no scores, when the reason is `Fallback`; also where something else decides and it failed.
     pub failure: Option<ScoreError>,
+    /// The best action by the model's scores, where a rule or exploration decided.
+    pub model_action: Option<usize>,
 }
 
 /// Decides without candidates: for every strategy that does not rank; one that does gets an empty ranking.
@@ -71,7 +74,9 @@ pub fn decide<'s>(
     decision_id: &str,
     scratch: &'s mut Scratch,
 ) -> Decision<'s> {
-    decide_by(bundle, decision_id, scratch, |encoder, row| encoder.fill(features, row))
+    decide_by(bundle, &Given::default(), decision_id, scratch, |encoder, row| {
+        encoder.fill(features, row);
+    })
 }
 
 /// [`decide()`] for values that stand in the order of [`Bundle::served`], all of them: the same decision, without a look at
@@ -82,21 +87,23 @@ pub fn decide_served<'s>(
     decision_id: &str,
     scratch: &'s mut Scratch,
 ) -> Decision<'s> {
-    decide_by(bundle, decision_id, scratch, |encoder, row| {
+    decide_by(bundle, &Given::default(), decision_id, scratch, |encoder, row| {
         encoder.fill_at(bundle.positions(), values, row);
     })
 }
 
 /// Decides by a row that `fill` writes.
-fn decide_by<'s>(
+pub(crate) fn decide_by<'s>(
     bundle: &Bundle,
+    given: &Given<'_>,
     decision_id: &str,
     scratch: &'s mut Scratch,
     fill: impl FnOnce(&Encoder, &mut [f32]),
 ) -> Decision<'s> {
     match bundle.options() {
         Options::Number { default } => number(bundle, *default, scratch, fill),
-        Options::Actions(actions) => action(bundle, actions, decision_id, scratch, fill),
+        Options::Actions(actions) if given.is_plain() => action(bundle, actions, decision_id, scratch, fill),
+        Options::Actions(actions) => governed(bundle, actions, given, decision_id, scratch, fill),
         Options::Candidates { at_most } => in_order(bundle, *at_most, Rows::none(fill), decision_id, scratch),
     }
 }
@@ -235,7 +242,7 @@ fn score_one<'s>(
 }
 
 #[cold]
-fn fallback(default: Chosen<'static>, failure: ScoreError) -> Decision<'static> {
+pub(crate) fn fallback(default: Chosen<'static>, failure: ScoreError) -> Decision<'static> {
     Decision {
         failure: Some(failure),
         ..certain(default, DecisionReason::Fallback)
@@ -243,18 +250,19 @@ fn fallback(default: Chosen<'static>, failure: ScoreError) -> Decision<'static> 
 }
 
 /// A decision that nothing else could have come of, without scores.
-fn certain(chosen: Chosen<'static>, reason: DecisionReason) -> Decision<'static> {
+pub(crate) fn certain(chosen: Chosen<'static>, reason: DecisionReason) -> Decision<'static> {
     Decision {
         chosen,
         scores: &[],
         propensity: 1.0,
         reason,
         failure: None,
+        model_action: None,
     }
 }
 
 /// The decision for what a policy chose, without scores; `otherwise` is the reason where it did not explore.
-fn picked(pick: Pick, otherwise: DecisionReason) -> Decision<'static> {
+pub(crate) fn picked(pick: Pick, otherwise: DecisionReason) -> Decision<'static> {
     Decision {
         chosen: Chosen::Action(pick.action_idx),
         scores: &[],
@@ -265,5 +273,6 @@ fn picked(pick: Pick, otherwise: DecisionReason) -> Decision<'static> {
             otherwise
         },
         failure: None,
+        model_action: None,
     }
 }

@@ -5,9 +5,10 @@
 use lakeloop_domain::{Candidate, DecisionReason, NamedValue, ValueRef};
 
 use crate::bundle::{Bundle, Options};
-use crate::decide::{Chosen, Decision, decide, decide_served};
+use crate::decide::{Chosen, Decision, decide_by};
 use crate::draw::draw;
 use crate::encode::Encoder;
+use crate::given::Given;
 use crate::model::{ScoreError, Scratch};
 use crate::ranking::Drawn;
 
@@ -32,7 +33,7 @@ pub struct OfferedValues<'a> {
     pub candidates: &'a [ValueRef<'a>],
 }
 
-/// Decides with candidates: puts them in order, for strategies that rank; for others it is [`decide`], whatever is offered.
+/// Decides with candidates: puts them in order, for strategies that rank; for others it is [`decide`](crate::decide()), whatever is offered.
 ///
 /// - No model is live: the order of the request with reason `NoModel`. ε-greedy explores all the same, with this order as
 ///   its best one.
@@ -42,9 +43,22 @@ pub struct OfferedValues<'a> {
 ///
 /// At most as many positions are returned as the blueprint allows.
 pub fn rank<'s>(bundle: &Bundle, offered: Offered<'_>, decision_id: &str, scratch: &'s mut Scratch) -> Decision<'s> {
+    rank_given(bundle, offered, &Given::default(), decision_id, scratch)
+}
+
+/// [`rank`] where caps or a ladder bear on the decision, which they do where it chooses among actions.
+pub fn rank_given<'s>(
+    bundle: &Bundle,
+    offered: Offered<'_>,
+    given: &Given<'_>,
+    decision_id: &str,
+    scratch: &'s mut Scratch,
+) -> Decision<'s> {
     let Offered { features, candidates } = offered;
     let Options::Candidates { at_most } = bundle.options() else {
-        return decide(bundle, features, decision_id, scratch);
+        return decide_by(bundle, given, decision_id, scratch, |encoder, row| {
+            encoder.fill(features, row)
+        });
     };
     in_order(bundle, *at_most, rows(features, candidates), decision_id, scratch)
 }
@@ -71,8 +85,21 @@ pub fn rank_served<'s>(
     decision_id: &str,
     scratch: &'s mut Scratch,
 ) -> Decision<'s> {
+    rank_served_given(bundle, offered, &Given::default(), decision_id, scratch)
+}
+
+/// [`rank_given`] for values in served order.
+pub fn rank_served_given<'s>(
+    bundle: &Bundle,
+    offered: OfferedValues<'_>,
+    given: &Given<'_>,
+    decision_id: &str,
+    scratch: &'s mut Scratch,
+) -> Decision<'s> {
     let Options::Candidates { at_most } = bundle.options() else {
-        return decide_served(bundle, offered.shared, decision_id, scratch);
+        return decide_by(bundle, given, decision_id, scratch, |encoder, row| {
+            encoder.fill_at(bundle.positions(), offered.shared, row);
+        });
     };
     let n_fields = offered.candidates.len() / offered.n_candidates.max(1);
     let rows = Rows {
@@ -170,5 +197,6 @@ fn returned<'s>(drawn: Drawn<'s>, scores: &'s [f64], reason: DecisionReason) -> 
         propensity: drawn.propensity,
         reason,
         failure: None,
+        model_action: None,
     }
 }

@@ -1,9 +1,10 @@
 //! Owns how a decision becomes the record that journals and tables keep.
 
-use lakeloop_domain::{Candidate, DecisionId, DecisionRecord, Features, Micros, UnitId};
+use lakeloop_domain::{Candidate, Conditions, DecisionId, DecisionRecord, Features, Micros, UnitId};
 
 use crate::bundle::Bundle;
 use crate::decide::Decision;
+use crate::given::Given;
 
 /// What was asked: the part of a record that does not come from the bundle or the decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,11 @@ pub struct Asked {
 
 /// The record of a decision that `bundle` made by `asked.features`, `asked.candidates` and `asked.decision_id`.
 pub fn record(bundle: &Bundle, asked: Asked, decision: &Decision<'_>) -> DecisionRecord {
+    record_given(bundle, asked, &Given::default(), decision)
+}
+
+/// [`record`] of a decision on which `given` bore.
+pub fn record_given(bundle: &Bundle, asked: Asked, given: &Given<'_>, decision: &Decision<'_>) -> DecisionRecord {
     let applied = bundle.applied();
     DecisionRecord {
         decision_id: asked.decision_id,
@@ -44,5 +50,17 @@ pub fn record(bundle: &Bundle, asked: Asked, decision: &Decision<'_>) -> Decisio
         reason: decision.reason,
         policy: Some(applied.blueprint.policy),
         salt: bundle.salt().to_owned(),
+        conditions: conditions(bundle, given, decision),
+    }
+}
+
+/// What bore on a decision, in the words of its actions.
+pub(crate) fn conditions(bundle: &Bundle, given: &Given<'_>, decision: &Decision<'_>) -> Conditions {
+    let action = |idx: usize| bundle.actions().get(idx).cloned();
+    Conditions {
+        blocked: given.blocked.iter().filter_map(|idx| action(*idx as usize)).collect(),
+        step: given.step,
+        rule_action: given.rule_idx.and_then(|idx| action(idx as usize)),
+        model_action: decision.model_action.and_then(action),
     }
 }

@@ -7,8 +7,10 @@ use std::fmt;
 use lakeloop_domain::{Candidate, Choice, DecisionReason, DecisionRecord};
 
 use crate::bundle::Bundle;
+use crate::given::Given;
 use crate::model::Scratch;
-use crate::rank::{Offered, rank};
+use crate::rank::{Offered, rank_given};
+use crate::record::conditions;
 
 /// What a replay found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub enum Replay {
     /// A field differs; the first one, in the order below.
     Differs {
         /// `strategy`, `blueprint_version`, `model_version`, `policy`, `salt`, `actions`, `scores`, `choice`,
-        /// `propensity` or `reason`. The first five say that the bundle is not the one that decided. The choice of a
+        /// `propensity`, `reason` or `conditions`. The first five say that the bundle is not the one that decided. The choice of a
         /// ranking is the candidate at each position, with its propensity there.
         field: &'static str,
         /// What the record holds.
@@ -42,7 +44,18 @@ pub fn replay(record: &DecisionRecord, bundle: &Bundle) -> Replay {
         features: &record.features,
         candidates: candidates(record),
     };
-    let decision = rank(bundle, offered, record.decision_id.as_str(), &mut scratch);
+    let position = |action: &String| {
+        let idx = bundle.actions().iter().position(|one| one == action)?;
+        u32::try_from(idx).ok()
+    };
+    // A word that is no action of the bundle's is left out here, and is a difference of the conditions below.
+    let blocked: Vec<u32> = record.conditions.blocked.iter().filter_map(position).collect();
+    let given = Given {
+        blocked: &blocked,
+        step: record.conditions.step,
+        rule_idx: record.conditions.rule_action.as_ref().and_then(position),
+    };
+    let decision = rank_given(bundle, offered, &given, record.decision_id.as_str(), &mut scratch);
     let applied = bundle.applied();
     let difference = differs("strategy", &record.strategy, &applied.blueprint.name)
         .or_else(|| differs("blueprint_version", &record.blueprint_version, &applied.version))
@@ -56,7 +69,11 @@ pub fn replay(record: &DecisionRecord, bundle: &Bundle) -> Replay {
             differs("choice", &exact(&record.choice), &exact(&replayed))
         })
         .or_else(|| differs("propensity", &Bits(record.propensity), &Bits(decision.propensity)))
-        .or_else(|| differs("reason", &record.reason, &decision.reason));
+        .or_else(|| differs("reason", &record.reason, &decision.reason))
+        .or_else(|| {
+            let replayed = conditions(bundle, &given, &decision);
+            differs("conditions", &record.conditions, &replayed)
+        });
     difference.unwrap_or(Replay::Same)
 }
 

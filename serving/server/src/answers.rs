@@ -20,6 +20,7 @@ use actix_web::web::Bytes;
 use lakeloop_domain::DecisionRecord;
 use lakeloop_journal::{JournalError, Position};
 
+use crate::caps::Held;
 use crate::problem::Problem;
 
 /// The first answer that a decision id got.
@@ -43,6 +44,8 @@ pub(crate) struct Prepared {
     pub(crate) payload: Vec<u8>,
     /// The answer's body.
     pub(crate) answer: Vec<u8>,
+    /// What it has set aside of its strategy's caps; given back unless it is logged.
+    pub(crate) held: Option<Held>,
 }
 
 /// The remembered answers.
@@ -153,6 +156,9 @@ impl Answers {
         let answered: Vec<First> = fresh
             .into_iter()
             .map(|decision| {
+                if let Some(held) = decision.held {
+                    held.keep();
+                }
                 let first = First {
                     strategy: decision.strategy,
                     answer: decision.answer.into(),
@@ -206,6 +212,7 @@ mod tests {
             strategy: strategy.into(),
             payload: answer.into(),
             answer: answer.into(),
+            held: None,
         }
     }
 

@@ -9,7 +9,9 @@ use lakeloop_domain::{DecisionId, Micros, UnitId, ValueRef};
 
 use crate::candidates::Candidates;
 use crate::context;
+use crate::fields::words;
 use crate::hosting::Hosted;
+use crate::nearest::nearest;
 use crate::problem::Problem;
 use crate::scan::Scanner;
 use crate::state::{Strategies, Strategy};
@@ -23,6 +25,8 @@ pub(crate) struct Asked<'r> {
     pub(crate) unit: &'r str,
     pub(crate) chosen_id: Option<&'r str>,
     pub(crate) event_time: Option<Micros>,
+    /// The position of the action that the caller's own rule gives.
+    pub(crate) rule_idx: Option<u32>,
     /// One value for each field of the blueprint's context.
     pub(crate) context: Vec<ValueRef<'r>>,
     /// What is to be put in order; empty unless the strategy ranks.
@@ -53,7 +57,7 @@ impl<'r> Asked<'r> {
 
     fn scan(strategies: &Strategies, scanner: &mut Scanner<'r>, max_candidates: usize) -> Option<Self> {
         let (mut strategy, mut unit, mut chosen_id, mut context) = (None, None, None, None);
-        let mut candidates = None;
+        let (mut candidates, mut rule_action) = (None, None);
         // Where the context begins, when it comes before the strategy that says what it holds.
         let mut skipped: Option<Scanner<'r>> = None;
         scanner.object(|scanner, key| {
@@ -84,6 +88,7 @@ impl<'r> Asked<'r> {
                 "candidates" => candidates
                     .replace(Candidates::scan(strategy?.plain(), scanner, max_candidates)?)
                     .is_none(),
+                "rule_action" => rule_action.replace(scanner.text()?).is_none(),
                 _ => false,
             };
             is_first.then_some(())
@@ -99,7 +104,12 @@ impl<'r> Asked<'r> {
             (None, Some(mut skipped)) => context::scan(declared, &strategy.places, &mut skipped)?,
             (None, None) => context::absent(declared)?,
         };
+        let rule_idx = match rule_action {
+            Some(action) => Some(position(strategy, action)?),
+            None => None,
+        };
         Some(Self {
+            rule_idx,
             hosted: Arc::clone(hosted),
             strategy: Arc::clone(strategy),
             unit: unit?,
@@ -118,7 +128,12 @@ impl<'r> Asked<'r> {
     ) -> Result<Self, Problem> {
         let strategy = Arc::clone(hosted.plain());
         let path = |name: &str| request.at.context_field(name);
+        let rule_idx = match &request.rule_action {
+            None => None,
+            Some(action) => Some(position(&strategy, action).ok_or_else(|| no_action(&strategy, request, action))?),
+        };
         Ok(Self {
+            rule_idx,
             context: context::values(&strategy.blueprint().context, &strategy.places, &request.context, &path)?,
             candidates: Candidates::check(&strategy, request, max_candidates)?,
             unit: request.unit.as_str(),
@@ -128,4 +143,31 @@ impl<'r> Asked<'r> {
             strategy,
         })
     }
+}
+
+/// The position of an action of the strategy.
+fn position(strategy: &Strategy, action: &str) -> Option<u32> {
+    let idx = strategy.bundle.actions().iter().position(|one| one == action)?;
+    u32::try_from(idx).ok()
+}
+
+#[cold]
+fn no_action(strategy: &Strategy, request: &DecideRequest<'_>, action: &str) -> Problem {
+    let actions = || strategy.bundle.actions().iter().map(String::as_str);
+    let shown: String = action.chars().take(80).collect();
+    let detail = match nearest(action, actions()) {
+        _ if actions().next().is_none() => {
+            format!(
+                "strategy `{}` does not choose among actions; leave `rule_action` out",
+                strategy.name
+            )
+        }
+        Some(meant) => format!("`{shown}` is no action of `{}`; did you mean `{meant}`?", strategy.name),
+        None => format!(
+            "`{shown}` is no action of `{}`; its actions are {}",
+            strategy.name,
+            words(actions().take(10))
+        ),
+    };
+    Problem::invalid(request.at.field("rule_action"), detail)
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use actix_web::web::Bytes;
 use futures::future::{join_all, try_join_all};
-use lakeloop_decide::{Chosen, Decision, OfferedValues, Scratch, rank_served};
+use lakeloop_decide::{Chosen, Decision, Given, OfferedValues, Scratch, rank_served_given};
 use lakeloop_domain::{Features, Micros, ValueRef};
 use lakeloop_journal::Position;
 use uuid::fmt::Hyphenated;
@@ -26,12 +26,13 @@ use uuid::fmt::Hyphenated;
 use crate::answers::{First, Prepared};
 use crate::ask::Asked;
 use crate::candidates::Candidates;
+use crate::caps::Held;
 use crate::context;
 use crate::fields::At;
 use crate::ids;
 use crate::json::Json;
 use crate::problem::{Chain, Problem};
-use crate::record::{Own, OwnChoice, OwnRanking};
+use crate::record::{Own, OwnChoice, OwnConditions, OwnRanking};
 use crate::reply::{Reply, Scored, Scores, missing_features};
 use crate::request;
 use crate::state::{App, Strategy};
@@ -82,8 +83,11 @@ async fn answer(app: &App, checked: Checked<'_>, received_at: Micros) -> Result<
     asked.strategy = app.deciding(&asked.hosted).await;
     let found = Found::look_up(app, &asked, received_at).await;
     let (reply, position) = BUFFERS.with_borrow_mut(|buffers| {
-        let reply = decided(app, &asked, &found, received_at, buffers)?;
+        let (reply, held) = decided(app, &asked, &found, received_at, buffers)?;
         let position = app.journals.decisions.append(iter::once(buffers.record.as_slice()))?;
+        if let Some(held) = held {
+            held.keep();
+        }
         Ok::<_, Problem>((reply, position))
     })?;
     app.journals.decisions.acknowledged(position).await?;
@@ -233,8 +237,9 @@ async fn prepare(app: &App, mut asked: Asked<'_>, received_at: Micros) -> Result
     asked.strategy = app.deciding(&asked.hosted).await;
     let found = Found::look_up(app, &asked, received_at).await;
     BUFFERS.with_borrow_mut(|buffers| {
-        let answer = decided(app, &asked, &found, received_at, buffers)?;
+        let (answer, held) = decided(app, &asked, &found, received_at, buffers)?;
         Ok(Prepared {
+            held,
             chosen_id: asked.chosen_id.map(Arc::from),
             strategy: Arc::clone(&asked.strategy.name),
             payload: buffers.record.clone(),
@@ -274,14 +279,15 @@ impl Found {
     }
 }
 
-/// Decides: answers the reply's body and leaves the journal's record in the buffers.
+/// Decides: answers the reply's body, with what the decision has set aside of caps, and leaves the journal's record in the
+/// buffers.
 fn decided(
     app: &App,
     asked: &Asked<'_>,
     found: &Found,
     received_at: Micros,
     buffers: &mut Buffers,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<(Vec<u8>, Option<Held>), Problem> {
     let Buffers { scratch, record } = buffers;
     let strategy = &*asked.strategy;
     request::concerns(&strategy.name);
@@ -310,14 +316,34 @@ fn decided(
         n_candidates: ids.len(),
         candidates,
     };
-    let decision = rank_served(bundle, offered, decision_id, scratch);
+    let event_time = asked.event_time.unwrap_or(received_at);
+    let mut held = strategy
+        .regime
+        .caps
+        .as_ref()
+        .map(|caps| caps.reserve(asked.unit, event_time));
+    let given = Given {
+        blocked: held.as_ref().map_or(&[][..], Held::blocked),
+        step: strategy.regime.step(),
+        rule_idx: asked.rule_idx,
+    };
+    let decision = rank_served_given(bundle, offered, &given, decision_id, scratch);
+    let conditions = OwnConditions {
+        blocked: Cow::Owned(given.blocked.to_vec()),
+        step: given.step,
+        rule: given.rule_idx,
+        model: decision.model_action.map(|idx| u32::try_from(idx).unwrap_or(u32::MAX)),
+    };
+    if let (Some(held), Chosen::Action(action_idx)) = (&mut held, decision.chosen) {
+        held.settle(action_idx, decision.reason);
+    }
     if decision.failure.is_some() {
         log_failure(strategy, decision_id, &decision);
     }
     let own = Own {
         decision_id,
         unit: asked.unit,
-        event_time: asked.event_time.unwrap_or(received_at),
+        event_time,
         received_at,
         feature_versions: found
             .versions
@@ -337,7 +363,9 @@ fn decided(
         propensity: decision.propensity,
         reason: decision.reason,
     };
-    let written = strategy.record_form.write(&own, &values, candidates, record);
+    let written = strategy
+        .record_form
+        .write(&own, &conditions, &values, candidates, record);
     written.map_err(|error| Problem::internal("encode a decision", &error))?;
     let missing = match found.features {
         None => Vec::new(),
@@ -367,9 +395,9 @@ fn decided(
         model_version: bundle.model_version().map(|version| version.0),
         missing_features: &missing,
     };
-    reply
-        .to_json()
-        .map_err(|error| Problem::internal("write an answer", &error))
+    let answer = reply.to_json();
+    let answer = answer.map_err(|error| Problem::internal("write an answer", &error))?;
+    Ok((answer, held))
 }
 
 /// The lake features that were not found.

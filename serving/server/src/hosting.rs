@@ -33,6 +33,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::problem::Chain;
+use crate::regime::Regime;
 use crate::state::{Strategies, Strategy};
 use crate::telemetry::{ModelLoad, Telemetry};
 
@@ -229,7 +230,7 @@ impl ModelHost {
             return;
         };
         let telemetry = &self.shared.telemetry;
-        match self.read(hosted.plain.bundle.applied(), live).await {
+        match self.read(&hosted.plain, live).await {
             Ok(strategy) => {
                 hosted.set_standing(Standing::Loadable);
                 hosted.resident.store(Some(strategy));
@@ -256,25 +257,21 @@ impl ModelHost {
         }
     }
 
-    /// Reads a model and makes it decide for a blueprint.
-    pub(crate) async fn read(
-        &self,
-        applied: &AppliedBlueprint,
-        live: &LiveModel,
-    ) -> Result<Arc<Strategy>, LoadTrouble> {
+    /// Reads a model and makes it decide for a strategy.
+    pub(crate) async fn read(&self, plain: &Strategy, live: &LiveModel) -> Result<Arc<Strategy>, LoadTrouble> {
         // The semaphore is never closed, so there is always a permit to come.
         let _permit = self.shared.loads.acquire().await;
         let started = Instant::now();
         let record = live_models::load(&self.shared.lake, live).await;
         let record = record.map_err(LoadTrouble::Lake)?;
-        let applied = applied.clone();
+        let (applied, regime) = (plain.bundle.applied().clone(), plain.regime.clone());
         // Preparing an ensemble is work of milliseconds, which would hold up other tasks.
         let made = tokio::task::spawn_blocking(move || {
             let began = Instant::now();
             let mut clock = || began.elapsed().as_nanos() as u64;
             let model = Model::from_record_by(&record, TechniqueChoice::Measured(&mut clock));
             let model = model.map_err(|error| Chain(&error).to_string())?;
-            make(applied, Some(model))
+            make(applied, Some(model), regime)
         });
         let made = made.await.unwrap_or_else(|error| Err(error.to_string()));
         let strategy = Arc::new(made.map_err(LoadTrouble::Model)?);
@@ -315,7 +312,7 @@ impl ModelHost {
 }
 
 /// A strategy of a blueprint and a model that fits it; else why not.
-pub(crate) fn make(applied: AppliedBlueprint, model: Option<Model>) -> Result<Strategy, String> {
+pub(crate) fn make(applied: AppliedBlueprint, model: Option<Model>, regime: Regime) -> Result<Strategy, String> {
     let bundle = Bundle::new(applied, model).map_err(|error| Chain(&error).to_string())?;
-    Strategy::new(bundle).map_err(|error| Chain(&error).to_string())
+    Strategy::new(bundle, regime).map_err(|error| Chain(&error).to_string())
 }

@@ -81,6 +81,12 @@ mod problem;
 
 mod state;
 
+mod regime;
+
+mod caps;
+
+mod cap_history;
+
 mod refresh;
 
 mod hosting;

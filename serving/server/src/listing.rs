@@ -3,7 +3,7 @@
 use arrow::json::WriterBuilder;
 use arrow::json::writer::JsonArray;
 use chrono::{DateTime, SecondsFormat};
-use lakeloop_domain::{DecisionKind, FeatureType, Micros, Policy};
+use lakeloop_domain::{DecisionKind, FeatureType, LadderStep, Micros, Policy};
 use lakeloop_sql::{Pins, Query};
 use serde::Serialize;
 
@@ -24,6 +24,10 @@ struct StrategyItem<'a> {
     blueprint_version: &'a str,
     applied_at: String,
     model_version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<LadderStep>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caps_known: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -61,6 +65,8 @@ impl<'a> StrategyItem<'a> {
             blueprint_version: applied.version.as_str(),
             applied_at: rfc3339(applied.applied_at),
             model_version: hosted.model_version().map(|version| version.0),
+            step: strategy.regime.step(),
+            caps_known: strategy.regime.caps.as_ref().map(|caps| caps.is_known()),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Owns keeping the strategies in force up to date: it polls the `blueprints` and `models` tables and swaps bundles.
+//! Owns keeping the strategies in force up to date: it polls the `blueprints`, `models` and `ladder_moves` tables, swaps bundles
+//! and puts strategies on their steps.
 //!
 //! A poll costs one look-up a table. When something was committed, only the files that are new are read, and only the
 //! strategies that they change are made anew; the others stay the same objects.
@@ -16,19 +17,21 @@
 //! Each of these troubles is logged once for each pair of blueprint and model, not at every poll. A lake that cannot be
 //! read leaves everything in force, is logged once, and is asked again.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use lakeloop_domain::{AppliedBlueprint, ModelVersion, StrategyName};
+use lakeloop_domain::{AppliedBlueprint, LadderMove, LadderStep, ModelVersion, StrategyName};
 use lakeloop_lake::blueprints::InForce;
 use lakeloop_lake::live_models::{LiveModel, LiveModels};
-use lakeloop_lake::{Lake, LakeError};
+use lakeloop_lake::{Lake, LakeError, TableName, ladder};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::hosting::{Hosted, LoadTrouble, ModelHost, make};
 use crate::problem::Chain;
+use crate::regime::Regime;
 use crate::state::Strategies;
 use crate::telemetry::Telemetry;
 
@@ -43,6 +46,11 @@ pub(crate) struct Refresher {
     telemetry: Arc<Telemetry>,
     blueprints: InForce,
     live: LiveModels,
+    /// Where strategies stand on their ladders, at this version of the table.
+    steps: BTreeMap<StrategyName, LadderMove>,
+    steps_version: Option<i64>,
+    /// Wakes what fills the counters of new caps.
+    new_caps: Arc<Notify>,
     /// Strategies that have changed in the tables and not yet here.
     pending: BTreeSet<StrategyName>,
     /// What was logged already: (strategy, blueprint sequence, model version).
@@ -57,6 +65,7 @@ impl Refresher {
         strategies: Arc<ArcSwap<Strategies>>,
         models: ModelHost,
         telemetry: Arc<Telemetry>,
+        new_caps: Arc<Notify>,
     ) -> Self {
         Self {
             lake,
@@ -65,6 +74,9 @@ impl Refresher {
             telemetry,
             blueprints: InForce::default(),
             live: LiveModels::default(),
+            steps: BTreeMap::new(),
+            steps_version: None,
+            new_caps,
             pending: BTreeSet::new(),
             troubles: HashSet::new(),
             is_lake_away: false,
@@ -101,6 +113,7 @@ impl Refresher {
     pub(crate) async fn refresh(&mut self) -> Result<(), LakeError> {
         self.pending.extend(self.blueprints.catch_up(&self.lake).await?);
         self.pending.extend(self.live.catch_up(&self.lake).await?);
+        self.catch_up_with_ladders().await?;
         while !self.pending.is_empty() {
             let changed: Vec<StrategyName> = self.pending.iter().take(SWAPPED_TOGETHER).cloned().collect();
             let mut next = Vec::with_capacity(changed.len());
@@ -112,12 +125,33 @@ impl Refresher {
             for hosted in next {
                 let name = &hosted.plain().blueprint().name;
                 self.telemetry.live_model(name, hosted.model_version());
+                if let Some(caps) = &hosted.plain().regime.caps {
+                    caps.count_with(|| self.telemetry.capped(name));
+                }
                 if hosted.is_in_memory() {
                     self.models.make_room(&hosted);
                 }
             }
             for strategy in &changed {
                 self.pending.remove(strategy);
+            }
+            self.new_caps.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Puts strategies on the steps that the table says.
+    async fn catch_up_with_ladders(&mut self) -> Result<(), LakeError> {
+        let version = self.lake.version(&TableName::LadderMoves).await?;
+        if version == self.steps_version {
+            return Ok(());
+        }
+        self.steps = ladder::latest(&self.lake).await?;
+        self.steps_version = version;
+        let strategies = self.strategies.load();
+        for (strategy, latest) in &self.steps {
+            if let Some(hosted) = strategies.find(strategy.as_str()) {
+                hosted.plain().regime.stand_on(latest.to);
             }
         }
         Ok(())
@@ -132,7 +166,8 @@ impl Refresher {
         let live = self.live.get(strategy);
         let old = self.strategies.load().find(strategy.as_str()).cloned();
         let key = (strategy.clone(), applied.sequence, live.map(|live| live.version));
-        let judged = judge(&self.models, old, applied, live).await?;
+        let step = self.steps.get(strategy).map_or(LadderStep::Default, |latest| latest.to);
+        let judged = judge(&self.models, old, applied, live, step).await?;
         if let Some(trouble) = judged.trouble
             && self.troubles.insert(key.clone())
         {
@@ -166,11 +201,12 @@ async fn judge(
     old: Option<Arc<Hosted>>,
     applied: &AppliedBlueprint,
     live: Option<&LiveModel>,
+    step: LadderStep,
 ) -> Result<Judged, LakeError> {
     let same_blueprint = old.as_ref().filter(|old| old.plain().is_of(applied));
     let plain = match same_blueprint {
         Some(old) => Arc::clone(old.plain()),
-        None => match make(applied.clone(), None) {
+        None => match make(applied.clone(), None, regime(applied, old.as_ref(), step)) {
             Ok(strategy) => Arc::new(strategy),
             Err(trouble) => {
                 return Ok(Judged {
@@ -185,7 +221,7 @@ async fn judge(
     if let Some(old) = &old {
         next.succeed(old);
         if let Some(live) = live.filter(|_| old.is_warm()) {
-            match models.read(applied, live).await {
+            match models.read(next.plain(), live).await {
                 Ok(strategy) => next.preload(strategy),
                 Err(LoadTrouble::Lake(error)) => return Err(error),
                 Err(LoadTrouble::Model(cause)) if same_blueprint.is_some() => {
@@ -205,4 +241,15 @@ async fn judge(
         next: Some(Arc::new(next)),
         trouble,
     })
+}
+
+/// What bears on the decisions of a blueprint that follows another one, or none.
+fn regime(applied: &AppliedBlueprint, old: Option<&Arc<Hosted>>, step: LadderStep) -> Regime {
+    let regime = Regime::of(&applied.blueprint, old.map(|old| &old.plain().regime), step);
+    if let (Some(caps), Some(old)) = (&regime.caps, old)
+        && !caps.is_known()
+    {
+        caps.follow(old);
+    }
+    regime
 }

@@ -160,6 +160,7 @@ mod tests {
             reason: DecisionReason::Exploit,
             policy: None,
             salt: "menu:0123456789abcdef".into(),
+            conditions: Default::default(),
         };
         let answer = |record: &DecisionRecord| {
             let bytes = Reply::of(record, &["temp"]).to_json().unwrap();

@@ -1,7 +1,8 @@
 //! Owns the life of a server: start, shutdown and what runs in between.
 //!
 //! ```text
-//! start:     keys, certificate ─► blueprints, live models ─► journals (recovered) ─► earlier answers ─► tasks ─► listen
+//! start:     keys, certificate ─► blueprints, live models ─► journals (recovered) ─► earlier answers, what caps counted
+//!            ─► tasks ─► listen
 //! shutdown:  say "not ready" for a while ─► stop listening, finish requests ─► last flush ─► stop tasks ─► close journals
 //! ```
 //!
@@ -18,6 +19,7 @@ use actix_web::dev::{Extensions, Server as HttpServing, ServerHandle};
 use actix_web::{App as HttpApp, HttpServer};
 use arc_swap::ArcSwap;
 use lakeloop_config::Settings;
+use lakeloop_decide::caps::Share;
 use lakeloop_journal::{Disk, OsDisk};
 use lakeloop_lake::Lake;
 use rustls::ServerConfig;
@@ -31,6 +33,7 @@ use crate::access_log::AccessLog;
 use crate::answers::Answers;
 use crate::around::around;
 use crate::background::BackgroundError;
+use crate::cap_history::CapHistory;
 use crate::clock::Clock;
 use crate::cors;
 use crate::error::ServerError;
@@ -104,13 +107,26 @@ pub async fn start_on(
         Handle::current(),
     );
     let shared = Arc::clone(&strategies);
-    let mut refresher = Refresher::new(lake.clone(), shared, models.clone(), Arc::clone(&telemetry));
+    let history = CapHistory {
+        lake: lake.clone(),
+        strategies: Arc::clone(&strategies),
+        server: Share {
+            idx: settings.server.cap_server,
+            of: settings.server.cap_servers,
+        },
+        max_entries: usize::try_from(settings.server.cap_entries).unwrap_or(usize::MAX),
+        request_timeout: settings.server.request_timeout,
+        news: Arc::default(),
+    };
+    let new_caps = Arc::clone(&history.news);
+    let mut refresher = Refresher::new(lake.clone(), shared, models.clone(), Arc::clone(&telemetry), new_caps);
     refresher.refresh().await?;
 
     let journals = Arc::new(Journals::open(&settings.journal, &disk, (clock)())?);
     let capacity = settings.server.idempotency_entries;
     let answers = Answers::new(usize::try_from(capacity).unwrap_or(usize::MAX));
     restore::restore(&answers, capacity, &lake, &journals.decisions).await?;
+    history.restore(&journals.decisions).await?;
 
     // Dropped when the start fails further down, which ends the tasks.
     let stop = CancellationToken::new();
@@ -131,6 +147,8 @@ pub async fn start_on(
         clock: Arc::clone(&clock),
         interval: settings.journal.flush_interval,
     };
+    let flush = writer.start(stop.clone());
+    history.start(flush.clone(), stop.clone());
     let access_log = AccessLog::new(settings.log.access);
     let ages = Ages::new(settings.features.refresh, settings.server.refresh_interval);
     let snapshots = Arc::new(Snapshots::new(ages.max_check_age));
@@ -153,7 +171,7 @@ pub async fn start_on(
             Handle::current(),
         ),
         models,
-        flush: writer.start(stop.clone()),
+        flush,
         ids: DecisionIds::new(),
         limits: Limits::from_settings(settings),
         access,

@@ -28,6 +28,7 @@ use crate::load::Load;
 use crate::nearest::nearest;
 use crate::problem::{Missing, Problem};
 use crate::record::{RecordForm, Unencodable};
+use crate::regime::Regime;
 use crate::request::Interest;
 use crate::telemetry::Telemetry;
 
@@ -42,11 +43,13 @@ pub(crate) struct Strategy {
     /// How its decisions are journalled.
     pub(crate) record_form: RecordForm,
     pub(crate) views: Vec<View>,
+    /// Its caps and the step of its ladder.
+    pub(crate) regime: Regime,
 }
 
 impl Strategy {
     /// Prepares a bundle.
-    pub(crate) fn new(bundle: Bundle) -> Result<Self, Unencodable> {
+    pub(crate) fn new(bundle: Bundle, regime: Regime) -> Result<Self, Unencodable> {
         let blueprint = bundle.blueprint();
         Ok(Self {
             name: blueprint.name.as_str().into(),
@@ -54,6 +57,7 @@ impl Strategy {
             candidate_places: Places::new(&blueprint.candidates),
             record_form: RecordForm::new(&bundle)?,
             views: View::of(blueprint),
+            regime,
             bundle,
         })
     }

@@ -50,12 +50,22 @@ pub(crate) struct DecideRequest<'a> {
     pub(crate) candidates: Option<Vec<CandidateRequest<'a>>>,
     pub(crate) decision_id: Option<DecisionId>,
     pub(crate) event_time: Option<Micros>,
+    /// What the caller's own rule would do.
+    pub(crate) rule_action: Option<Cow<'a, str>>,
 }
 
 impl<'a> DecideRequest<'a> {
     /// Reads one request. A body without `context` has an empty one.
     pub(crate) fn read(json: Json<'a>, at: At, event_times: EventTimes) -> Result<Self, Problem> {
-        const KNOWN: [&str; 6] = ["strategy", "unit", "context", "candidates", "decision_id", "event_time"];
+        const KNOWN: [&str; 7] = [
+            "strategy",
+            "unit",
+            "context",
+            "candidates",
+            "decision_id",
+            "event_time",
+            "rule_action",
+        ];
         let mut fields = Fields::read(json, at, &KNOWN)?;
         let strategy = fields.required_text("strategy")?;
         let unit = fields.id("unit", UnitId::new)?.ok_or_else(|| fields.absent("unit"))?;
@@ -73,11 +83,18 @@ impl<'a> DecideRequest<'a> {
             }
             Some(other) => return Err(fields.wrong("candidates", "a list", &other)),
         };
+        let rule_action = match fields.take("rule_action") {
+            None => None,
+            Some(Json::Text(action)) => Some(action),
+            Some(Json::Bool(yes)) => Some(Cow::Borrowed(if yes { "yes" } else { "no" })),
+            Some(other) => return Err(fields.wrong("rule_action", "a text", &other)),
+        };
         Ok(Self {
             at,
             strategy,
             unit,
             context,
+            rule_action,
             candidates,
             decision_id: fields.id("decision_id", DecisionId::new)?,
             event_time: fields.event_time(event_times)?,

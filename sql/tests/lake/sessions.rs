@@ -64,6 +64,8 @@ async fn feature_views_and_named_queries_can_be_read() {
             "current_models",
             "model_lineage",
             "latest_job_runs",
+            "apprentice_agreement",
+            "ladder_steps",
         ] {
             assert_eq!(count(&ctx, view).await, "0");
         }

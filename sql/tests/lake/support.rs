@@ -97,6 +97,7 @@ pub fn decision(id: &str, unit: &str, event_time: Micros, features: Vec<NamedVal
         reason: DecisionReason::Explore,
         policy: Some(Policy::EpsilonGreedy { epsilon: 1.0 }),
         salt: "menu:0123456789abcdef".into(),
+        conditions: Default::default(),
     }
 }
 
@@ -147,6 +148,8 @@ pub fn blueprint(features: Vec<FeatureView>) -> Blueprint {
         limits: ModelLimits::default(),
         learning: LearningSpec::default(),
         policy: Policy::EpsilonGreedy { epsilon: 1.0 },
+        caps: None,
+        ladder: None,
         schedule: Schedule {
             train: None,
             window_us: None,

@@ -11,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use lakeloop_domain::{Choice, DecisionReason, DecisionRecord, FeatureType, Micros, ModelVersion, ValueRef};
 
 use super::cells::{Cells, batch, to_json, value};
+use super::conditions::{self, ConditionColumns, RowConditions};
 use super::features::{self, FeatureColumns, NumbersByName};
 use super::ranking::{self, Parts, RankingColumns, RankingRow};
 use crate::tables::list_element;
@@ -54,6 +55,8 @@ pub struct DecisionRow<'a> {
     pub policy: Option<&'a str>,
     /// The salt of the draws.
     pub salt: &'a str,
+    /// What else it depended on.
+    pub conditions: RowConditions<'a>,
 }
 
 /// What was decided, borrowed.
@@ -92,6 +95,7 @@ pub enum RowChoice<'a> {
 ///     reason: DecisionReason::NoModel,
 ///     policy: None,
 ///     salt: "menu:0123456789abcdef",
+///     conditions: Default::default(),
 /// })?;
 /// assert_eq!(rows.finish()?.num_rows(), 1);
 /// # Ok::<(), lakeloop_lake::LakeError>(())
@@ -116,6 +120,7 @@ pub struct DecisionRows {
     policies: StringBuilder,
     salts: StringBuilder,
     rankings: RankingColumns,
+    conditions: ConditionColumns,
 }
 
 impl Default for DecisionRows {
@@ -148,6 +153,7 @@ impl DecisionRows {
             policies: StringBuilder::new(),
             salts: StringBuilder::new(),
             rankings: RankingColumns::new(),
+            conditions: ConditionColumns::new(),
         }
     }
 
@@ -207,6 +213,7 @@ impl DecisionRows {
         self.reasons.append_value(row.reason.as_str());
         self.policies.append_option(row.policy);
         self.salts.append_value(row.salt);
+        self.conditions.push(&row.conditions);
         self.n_rows += 1;
         Ok(())
     }
@@ -247,6 +254,17 @@ impl DecisionRows {
             reason: decision.reason,
             policy: policy.as_deref(),
             salt: &decision.salt,
+            conditions: RowConditions {
+                blocked: &decision
+                    .conditions
+                    .blocked
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>(),
+                step: decision.conditions.step,
+                rule_action: decision.conditions.rule_action.as_deref(),
+                model_action: decision.conditions.model_action.as_deref(),
+            },
         })
     }
 
@@ -254,6 +272,7 @@ impl DecisionRows {
     pub fn finish(mut self) -> Result<RecordBatch, LakeError> {
         let [numeric, categorical] = self.features.finish();
         let [candidates, ranking, position_propensities] = self.rankings.finish()?;
+        let [blocked, step, rule_action, model_action] = self.conditions.finish();
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.decision_ids.finish()),
             Arc::new(self.strategies.finish()),
@@ -277,6 +296,10 @@ impl DecisionRows {
             candidates,
             ranking,
             position_propensities,
+            blocked,
+            step,
+            rule_action,
+            model_action,
         ];
         batch(TableName::Decisions, columns)
     }
@@ -326,6 +349,7 @@ pub fn decisions_from_batch(batch: &RecordBatch) -> Result<Vec<DecisionRecord>, 
                 None => None,
             },
             salt: cells.text("salt", row)?.to_owned(),
+            conditions: conditions::of_row(cells, row)?,
         })
     })
 }

@@ -78,6 +78,8 @@ pub fn blueprint(name: &str, description: &str) -> Blueprint {
         },
         learning: Default::default(),
         policy: Policy::EpsilonGreedy { epsilon: 0.1 },
+        caps: None,
+        ladder: None,
         schedule: Schedule {
             train: None,
             window_us: None,
@@ -118,6 +120,7 @@ pub fn decision(idx: i64) -> DecisionRecord {
         reason: DecisionReason::Exploit,
         policy: Some(Policy::EpsilonGreedy { epsilon: 0.1 }),
         salt: "menu:0123456789abcdef".to_owned(),
+        conditions: Default::default(),
     }
 }
 

@@ -130,6 +130,7 @@ impl Home {
             reason: DecisionReason::Imported,
             policy: None,
             salt: String::new(),
+            conditions: Default::default(),
         }
     }
 

@@ -99,6 +99,8 @@ fn blueprint() -> Blueprint {
         limits: ModelLimits::default(),
         learning: LearningSpec::default(),
         policy: Policy::Threshold { at: 0.5 },
+        caps: None,
+        ladder: None,
         schedule: Schedule {
             train: None,
             window_us: None,

@@ -71,6 +71,8 @@ pub fn blueprint(decision: DecisionKind, outcome_type: OutcomeType, policy: Poli
         limits: ModelLimits::default(),
         learning: LearningSpec::default(),
         policy,
+        caps: None,
+        ladder: None,
         schedule: Schedule {
             train: None,
             window_us: None,

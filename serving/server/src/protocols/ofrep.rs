@@ -7,7 +7,7 @@
 //! | other keys of the context | context fields; those that the blueprint does not declare are not used, and named in `metadata.ignored_context`, since one context serves all flags of an application |
 //! | value | `true`/`false` for yes/no, the action, or the number |
 //! | variant | the action's word; for numbers `default` or `model-<version>` |
-//! | reason | `TARGETING_MATCH` by a model's scores, `SPLIT` where the policy explored, `DEFAULT` while there is no model, `ERROR` where the model failed and the default was returned |
+//! | reason | `TARGETING_MATCH` by a model's scores or the caller's rule, `SPLIT` where the policy explored, `DEFAULT` while there is no model and where a cap or the ladder's first step left the default, `ERROR` where the model failed and the default was returned |
 //! | metadata | `decision_id` (to report outcomes by), `propensity`, versions, our own `reason`, what was missing or ignored |
 //!
 //! Every evaluation is a decision and is logged, in bulk one for each flag that could be evaluated, in one append.
@@ -15,10 +15,10 @@
 //! # What a 304 means
 //!
 //! A client that polls sends the ETag of the decisions that it holds. The tag is a hash of the context and of every
-//! strategy's blueprint and model version. While it matches, the client keeps its decisions: nothing is decided, so nothing
+//! strategy's blueprint and model version and step of its ladder. While it matches, the client keeps its decisions: nothing is decided, so nothing
 //! is logged twice and nothing is served that was not logged; outcomes go to the decision ids that it has. As soon as a
 //! blueprint, a model or the context changes, all are decided and logged anew. A bulk answer that a later one could better
-//! (a feature of the lake was missing, a model failed or was not loaded in time) has no tag. `*` never matches: it does not say what is held.
+//! (a feature of the lake was missing, a model failed or was not loaded in time, a cap blocked) has no tag. `*` never matches: it does not say what is held.
 //! An answer that got lost was logged all the same; like every decision without an id chosen by the caller.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 use actix_web::http::header::{ETAG, IF_NONE_MATCH};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use lakeloop_domain::{DecisionKind, UnitId};
+use lakeloop_domain::{DecisionKind, LadderStep, UnitId};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -129,7 +129,7 @@ async fn bulk(app: &App, request: &HttpRequest, bytes: Body) -> Result<HttpRespo
             Ok(answer) => {
                 let decided = Decided::read(&answer)?;
                 is_final &= decided.missing_features.is_empty()
-                    && decided.reason != "fallback"
+                    && !matches!(&*decided.reason, "fallback" | "capped")
                     && decided.model_version == *model_version;
                 success(strategy, &decided, &ignored)?
             }
@@ -216,9 +216,9 @@ fn success(strategy: &Strategy, decided: &Decided<'_>, ignored: &[String]) -> Re
         (_, None, None) => return Err(Problem::Internal),
     };
     let reason = match &*decided.reason {
-        "exploit" => "TARGETING_MATCH",
+        "exploit" | "apprentice" => "TARGETING_MATCH",
         "explore" => "SPLIT",
-        "no_model" => "DEFAULT",
+        "no_model" | "capped" | "default" => "DEFAULT",
         "fallback" => "ERROR",
         _ => "UNKNOWN",
     };
@@ -273,10 +273,12 @@ fn entity_tag(flags: &[Tagged<'_>], context: &Object<'_>) -> String {
     } in flags
     {
         let version = model_version.unwrap_or_default();
+        let step = strategy.regime.step().map_or("", LadderStep::as_str);
         for text in [
             &*strategy.name,
             strategy.bundle.applied().version.as_str(),
             &version.to_string(),
+            step,
         ] {
             hash.update(text.as_bytes());
             hash.update([0]);

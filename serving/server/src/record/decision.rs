@@ -1,13 +1,16 @@
-//! Owns the bytes of a decision's record: format 2, which is written, and the reading of that and of format 1.
+//! Owns the bytes of a decision's record: formats 2 and 3, which are written, and the reading of these and of format 1.
 //!
 //! ```text
 //! 2 | length of common u32 | common | own | numbers f64 × n | texts | numbers and texts of each candidate
+//! 3 | length of common u32 | common | own | conditions | numbers …
 //! ```
 //!
 //! - *common* is what all decisions of one bundle share: versions, policy, salt, actions, names and types of the features.
 //!   It is encoded once for each bundle and copied into every record, so that each record can be read alone; who reads
 //!   many takes it apart once.
 //! - *own* is the decision itself. Common and own have postcard's form.
+//! - *conditions* are what caps and a ladder had to do with it, in postcard's form. Decisions without any of that, which is
+//!   all of most strategies, have format 2.
 //! - *numbers* are the values of the features that are numbers or booleans (1 and 0), in served order, little-endian;
 //!   NaN is a missing one, for served numbers are finite. *texts* are those of the categories, each an optional text in
 //!   postcard's form.
@@ -18,16 +21,19 @@ use std::sync::Arc;
 
 use lakeloop_decide::Bundle;
 use lakeloop_domain::{
-    BlueprintVersion, Candidate, CandidateId, Choice, DecisionId, DecisionReason, DecisionRecord, FeatureType,
-    Features, InvalidId, Micros, ModelVersion, NamedValue, Position, Ranking, StrategyName, UnitId, ValueRef,
+    BlueprintVersion, Candidate, CandidateId, Choice, Conditions, DecisionId, DecisionReason, DecisionRecord,
+    FeatureType, Features, InvalidId, LadderStep, Micros, ModelVersion, NamedValue, Position, Ranking, StrategyName,
+    UnitId, ValueRef,
 };
-use lakeloop_lake::rows::{DecisionRow, RankingRow, RowChoice};
+use lakeloop_lake::rows::{DecisionRow, RankingRow, RowChoice, RowConditions};
 use serde::{Deserialize, Serialize};
 
 use super::{Undecodable, Unencodable, format_1};
 
 /// The first byte of a decision as it is written.
 const FORMAT: u8 = 2;
+/// The first byte of one with conditions.
+const FORMAT_CONDITIONS: u8 = 3;
 
 /// What all decisions of one bundle have in common.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +52,14 @@ pub(super) struct Common<'a> {
     /// What each candidate of a ranking has, in the blueprint's order.
     #[serde(borrow)]
     pub(super) candidate_features: Vec<(&'a str, FeatureType)>,
+}
+
+impl<'a> Common<'a> {
+    /// The action at a position.
+    fn action(&self, idx: u32) -> Result<&'a str, Undecodable> {
+        let action = usize::try_from(idx).ok().and_then(|idx| self.actions.get(idx));
+        action.copied().ok_or(Undecodable::Action { idx })
+    }
 }
 
 /// What was decided.
@@ -86,6 +100,22 @@ pub(crate) struct Own<'a> {
     pub(crate) choice: OwnChoice<'a>,
     pub(crate) propensity: f64,
     pub(crate) reason: DecisionReason,
+}
+
+/// What a decision depended on besides features and versions, by position of the bundle's actions.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct OwnConditions<'a> {
+    pub(crate) blocked: Cow<'a, [u32]>,
+    pub(crate) step: Option<LadderStep>,
+    pub(crate) rule: Option<u32>,
+    pub(crate) model: Option<u32>,
+}
+
+impl OwnConditions<'_> {
+    #[inline]
+    fn are_none(&self) -> bool {
+        self.blocked.is_empty() && self.step.is_none() && self.rule.is_none() && self.model.is_none()
+    }
 }
 
 /// How the decisions of one bundle are written.
@@ -135,6 +165,7 @@ impl RecordForm {
     pub(crate) fn write(
         &self,
         own: &Own<'_>,
+        conditions: &OwnConditions<'_>,
         values: &[ValueRef<'_>],
         candidate_values: &[ValueRef<'_>],
         bytes: &mut Vec<u8>,
@@ -142,6 +173,10 @@ impl RecordForm {
         bytes.clear();
         bytes.extend_from_slice(&self.prefix);
         let mut written = postcard::to_extend(own, std::mem::take(bytes))?;
+        if !conditions.are_none() {
+            written[0] = FORMAT_CONDITIONS;
+            written = postcard::to_extend(conditions, written)?;
+        }
         written = write_values(&self.types, values, written)?;
         for candidate in candidate_values.chunks_exact(self.candidate_types.len().max(1)) {
             written = write_values(&self.candidate_types, candidate, written)?;
@@ -189,6 +224,8 @@ pub(crate) struct DecisionReader<'a> {
     own: Option<Own<'a>>,
     values: Vec<ValueRef<'a>>,
     candidate_values: Vec<ValueRef<'a>>,
+    /// Its blocked actions.
+    blocked: Vec<&'a str>,
 }
 
 impl<'a> DecisionReader<'a> {
@@ -196,26 +233,32 @@ impl<'a> DecisionReader<'a> {
     pub(crate) fn read(&mut self, record: &'a [u8]) -> Result<Read<'_>, Undecodable> {
         match record.split_first() {
             None => Err(Undecodable::Empty),
-            Some((&FORMAT, body)) => self.row(body).map(Read::Row),
+            Some((&FORMAT, body)) => self.row(body, false).map(Read::Row),
+            Some((&FORMAT_CONDITIONS, body)) => self.row(body, true).map(Read::Row),
             Some((&format_1::FORMAT, body)) => format_1::decision(body).map(Read::Record),
             Some((found, _)) => Err(Undecodable::Format {
                 found: *found,
-                known: FORMAT,
+                known: FORMAT_CONDITIONS,
             }),
         }
     }
 
-    fn row(&mut self, body: &'a [u8]) -> Result<DecisionRow<'_>, Undecodable> {
+    fn row(&mut self, body: &'a [u8], has_conditions: bool) -> Result<DecisionRow<'_>, Undecodable> {
         let (n_bytes, rest) = body.split_first_chunk::<4>().ok_or(Undecodable::Short)?;
         let n_bytes = u32::from_le_bytes(*n_bytes) as usize;
         let (common, rest) = rest.split_at_checked(n_bytes).ok_or(Undecodable::Short)?;
         self.take_common(common)?;
         let (own, rest) = postcard::take_from_bytes::<Own<'a>>(rest)?;
+        let (conditions, rest) = match has_conditions {
+            true => postcard::take_from_bytes::<OwnConditions<'a>>(rest)?,
+            false => (OwnConditions::default(), rest),
+        };
         let Self {
             last: Some((_, common)),
             own: kept,
             values,
             candidate_values,
+            blocked,
             ..
         } = self
         else {
@@ -224,14 +267,15 @@ impl<'a> DecisionReader<'a> {
         let common: &Common<'a> = common;
         values.clear();
         candidate_values.clear();
+        blocked.clear();
+        for idx in conditions.blocked.iter() {
+            blocked.push(common.action(*idx)?);
+        }
         let mut rest = read_values(&common.features, rest, values)?;
         let own = kept.insert(own);
         let choice = match &own.choice {
             OwnChoice::Number(number) => RowChoice::Number(*number),
-            OwnChoice::Action(idx) => {
-                let action = usize::try_from(*idx).ok().and_then(|idx| common.actions.get(idx));
-                RowChoice::Action(action.ok_or(Undecodable::Action { idx: *idx })?)
-            }
+            OwnChoice::Action(idx) => RowChoice::Action(common.action(*idx)?),
             OwnChoice::Ranking(ranking) => {
                 for _ in ranking.ids.iter() {
                     rest = read_values(&common.candidate_features, rest, candidate_values)?;
@@ -269,6 +313,12 @@ impl<'a> DecisionReader<'a> {
             reason: own.reason,
             policy: common.policy,
             salt: common.salt,
+            conditions: RowConditions {
+                blocked,
+                step: conditions.step,
+                rule_action: conditions.rule.map(|idx| common.action(idx)).transpose()?,
+                model_action: conditions.model.map(|idx| common.action(idx)).transpose()?,
+            },
         })
     }
 
@@ -389,5 +439,16 @@ fn to_record(row: &DecisionRow<'_>) -> Result<DecisionRecord, Undecodable> {
             .transpose()
             .map_err(Undecodable::Policy)?,
         salt: row.salt.to_owned(),
+        conditions: Conditions {
+            blocked: row
+                .conditions
+                .blocked
+                .iter()
+                .map(|action| (*action).to_owned())
+                .collect(),
+            step: row.conditions.step,
+            rule_action: row.conditions.rule_action.map(str::to_owned),
+            model_action: row.conditions.model_action.map(str::to_owned),
+        },
     })
 }

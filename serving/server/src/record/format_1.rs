@@ -63,5 +63,6 @@ pub(super) fn decision(body: &[u8]) -> Result<DecisionRecord, Undecodable> {
         reason: entry.reason,
         policy: policy.map_err(Undecodable::Policy)?,
         salt: entry.salt.to_owned(),
+        conditions: Default::default(),
     })
 }

@@ -8,7 +8,9 @@ mod decision;
 mod format_1;
 mod outcome;
 
-pub(crate) use decision::{DecisionReader, Own, OwnChoice, OwnRanking, Read, RecordForm, decode as decode_decision};
+pub(crate) use decision::{
+    DecisionReader, Own, OwnChoice, OwnConditions, OwnRanking, Read, RecordForm, decode as decode_decision,
+};
 pub(crate) use outcome::{EntryValue, OutcomeEntry};
 
 /// Why decisions of a bundle cannot be journalled.

@@ -5,8 +5,9 @@
 use std::borrow::Cow;
 
 use lakeloop_domain::{
-    BlueprintVersion, Candidate, CandidateId, Choice, DecisionId, DecisionReason, DecisionRecord, FeatureType,
-    FeatureValue, ModelVersion, NamedValue, Policy, Position, Ranking, StrategyName, UnitId, ValueRef,
+    BlueprintVersion, Candidate, CandidateId, Choice, Conditions, DecisionId, DecisionReason, DecisionRecord,
+    FeatureType, FeatureValue, LadderStep, ModelVersion, NamedValue, Policy, Position, Ranking, StrategyName, UnitId,
+    ValueRef,
 };
 
 use super::decision::Common;
@@ -46,6 +47,7 @@ fn decision() -> DecisionRecord {
         reason: DecisionReason::Exploit,
         policy: Some(Policy::EpsilonGreedy { epsilon: 0.1 }),
         salt: "menu:0123456789abcdef".into(),
+        conditions: Default::default(),
     }
 }
 
@@ -110,9 +112,16 @@ fn encoded(record: &DecisionRecord) -> Vec<u8> {
     let values: Vec<ValueRef<'_>> = record.features.iter().map(|one| (&one.value).into()).collect();
     let of_candidates = candidates.iter().flat_map(|candidate| &candidate.features);
     let candidate_values: Vec<ValueRef<'_>> = of_candidates.map(|one| (&one.value).into()).collect();
+    let position = |action: &String| record.actions.iter().position(|one| one == action).unwrap() as u32;
+    let conditions = OwnConditions {
+        blocked: record.conditions.blocked.iter().map(position).collect(),
+        step: record.conditions.step,
+        rule: record.conditions.rule_action.as_ref().map(position),
+        model: record.conditions.model_action.as_ref().map(position),
+    };
     let mut bytes = vec![77; 3];
     form.unwrap()
-        .write(&own, &values, &candidate_values, &mut bytes)
+        .write(&own, &conditions, &values, &candidate_values, &mut bytes)
         .unwrap();
     bytes
 }
@@ -155,6 +164,42 @@ fn a_decision_comes_back_bit_for_bit() {
     record.feature_versions.clear();
     record.model_version = None;
     check(&record);
+}
+
+#[test]
+fn conditions_come_back_and_cost_nothing_where_there_are_none() {
+    let plain = encoded(&decision());
+    assert_eq!(plain[0], 2);
+    let every = Conditions {
+        blocked: vec!["tacos".into()],
+        step: Some(LadderStep::Exploration),
+        rule_action: Some("ramen".into()),
+        model_action: Some("tacos".into()),
+    };
+    for conditions in [
+        Conditions {
+            blocked: every.blocked.clone(),
+            ..Conditions::default()
+        },
+        Conditions {
+            step: Some(LadderStep::Default),
+            ..Conditions::default()
+        },
+        every,
+    ] {
+        let record = DecisionRecord {
+            reason: DecisionReason::Capped,
+            conditions,
+            ..decision()
+        };
+        check(&record);
+        let bytes = encoded(&record);
+        assert_eq!(bytes[0], 3);
+        assert!(bytes.len() <= plain.len() + 8);
+        for len in 1..bytes.len() {
+            assert!(decode_decision(&bytes[..len]).is_err(), "cut to {len} bytes");
+        }
+    }
 }
 
 /// A decision that ranked three candidates and returned two.
@@ -281,7 +326,7 @@ fn what_is_no_record_is_told_apart() {
     other_format[0] = 9;
     assert!(matches!(
         decode_decision(&other_format),
-        Err(Undecodable::Format { found: 9, known: 2 })
+        Err(Undecodable::Format { found: 9, known: 3 })
     ));
     for len in 1..bytes.len() {
         assert!(decode_decision(&bytes[..len]).is_err(), "cut to {len} bytes");

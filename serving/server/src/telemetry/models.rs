@@ -4,10 +4,11 @@
 //! asked for first since the start. All others are counted together under `other`, so that a thousand strategies do not
 //! make ten thousand series. A strategy keeps what it has for the life of the server.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use lakeloop_decide::caps::CapKind;
 use lakeloop_domain::{ModelVersion, StrategyName};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Recorder, Unit};
 use metrics_exporter_prometheus::PrometheusRecorder;
@@ -35,6 +36,8 @@ struct StrategyMetrics {
 pub(super) struct ModelMetrics {
     max_named: usize,
     named: Mutex<HashMap<StrategyName, StrategyMetrics>>,
+    /// Strategies with series of their own for caps.
+    capped: Mutex<HashSet<StrategyName>>,
     other_requests: Counter,
     in_memory: Gauge,
     memory_bytes: Gauge,
@@ -52,6 +55,7 @@ impl ModelMetrics {
         Self {
             max_named,
             named: Mutex::default(),
+            capped: Mutex::default(),
             other_requests: counter("lakeloop_strategy_requests_total", Some(("strategy", "other"))),
             in_memory: gauge("lakeloop_models_in_memory"),
             memory_bytes: gauge("lakeloop_model_memory_bytes"),
@@ -96,6 +100,25 @@ impl Telemetry {
         }
     }
 
+    /// The counters of a strategy's decisions that caps turned into the default, by kind of cap. The first so many strategies
+    /// that have caps get series of their own, as with requests.
+    pub(crate) fn capped(&self, strategy: &StrategyName) -> [Counter; CapKind::ALL.len()] {
+        let mut capped = self.models.capped.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_named = capped.contains(strategy) || capped.len() < self.models.max_named;
+        if is_named {
+            capped.insert(strategy.clone());
+        }
+        let strategy = if is_named { strategy.as_str() } else { "other" };
+        CapKind::ALL.map(|kind| {
+            let labels = vec![
+                Label::new("strategy", strategy.to_owned()),
+                Label::new("cap", kind.as_str()),
+            ];
+            let key = Key::from_parts("lakeloop_capped_decisions_total", labels);
+            self.recorder.register_counter(&key, &METADATA)
+        })
+    }
+
     /// Counts the end of a load that brought no model.
     pub(crate) fn model_load(&self, load: ModelLoad) {
         self.models.loads[load as usize].increment(1);
@@ -129,6 +152,10 @@ fn describe(recorder: &PrometheusRecorder) {
     counter(
         "lakeloop_strategy_requests_total",
         "Decisions and predictions asked for, by strategy; `other` where a strategy has no series of its own.",
+    );
+    counter(
+        "lakeloop_capped_decisions_total",
+        "Decisions that a cap turned into the default, by strategy and kind of cap.",
     );
     counter(
         "lakeloop_model_loads_total",

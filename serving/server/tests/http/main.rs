@@ -8,6 +8,7 @@ mod support;
 
 mod access;
 mod bounds;
+mod caps;
 mod clients;
 mod cors;
 mod decide;
