@@ -5,6 +5,7 @@
 //! - [`Query`]: one file of `sql/queries` each; values are bound, never written into the text.
 //! - [`training_rows()`]: what a strategy learns from, with features as they were logged or as of the decision's time.
 //! - [`ladder_counts()`]: what a ladder asks: how many decisions of which kind there are.
+//! - [`blocked_actions()`]: what caps blocked at these decisions.
 //! - [`feature_history()`]: one entity of a feature view through time, for serving.
 //! - [`FeatureTable`] and [`changed_entities`]: a whole view as a stream, and whose rows came later, for its snapshots.
 //! - [`read_only()`]: plans a user's statement and refuses everything that would change something.
@@ -32,6 +33,8 @@ mod missed;
 
 mod ladder_counts;
 
+mod blocked;
+
 mod as_of;
 
 mod maps;
@@ -46,6 +49,7 @@ mod feature_table;
 
 mod error;
 
+pub use blocked::blocked_actions;
 pub use decision_rows::{DecisionRange, DecisionRows, decision_rows, sample};
 pub use error::SqlError;
 pub use feature_history::{FeatureHistory, FeatureRow, feature_history};

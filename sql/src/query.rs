@@ -50,6 +50,8 @@ impl Query {
     pub const LADDER_STEPS: Self = query!("ladder_steps");
     /// The decisions that a ladder may count.
     pub const LADDER_DECISIONS: Self = query!("ladder_decisions");
+    /// What caps blocked.
+    pub const BLOCKED_ACTIONS: Self = query!("blocked_actions");
     /// Labelled decisions, for training.
     pub const TRAINING_LABELS: Self = query!("training_labels");
     /// Labelled candidates of rankings, for training.
@@ -66,7 +68,7 @@ impl Query {
     pub const FEATURE_HISTORY: Self = query!("feature_history");
 
     /// Every query, the ones for analysts first.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::DECISIONS_PER_DAY,
         Self::REWARD_BY_ACTION,
         Self::MISSED_OUTCOMES,
@@ -78,6 +80,7 @@ impl Query {
         Self::APPRENTICE_AGREEMENT,
         Self::LADDER_STEPS,
         Self::LADDER_DECISIONS,
+        Self::BLOCKED_ACTIONS,
         Self::TRAINING_LABELS,
         Self::TRAINING_CANDIDATE_LABELS,
         Self::TRAINING_REWARDS,

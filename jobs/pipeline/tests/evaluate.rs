@@ -6,7 +6,8 @@
 mod support;
 
 use lakeloop_config::{parse_blueprint, parse_candidate};
-use lakeloop_decide::{Asked, Bundle, Offered, Scratch, decide, rank, record};
+use lakeloop_decide::caps::{CapTerms, Counters, Share};
+use lakeloop_decide::{Asked, Bundle, Chosen, Given, Offered, Scratch, rank, rank_given, record, record_given};
 use lakeloop_domain::{
     AppliedBlueprint, Candidate as Item, CandidateId, DecisionId, DecisionRecord, FeatureType, FeatureValue, Features,
     ModelStage, ModelVersion, NamedValue, OutcomeId, OutcomeRecord, OutcomeValue, StageMove, UnitId,
@@ -60,9 +61,11 @@ fn named(name: &str, feature_type: FeatureType, value: FeatureValue) -> NamedVal
     }
 }
 
-/// Decides as a server does, a decision every ten seconds, 1,000 units in turn; what is eaten is reported at once.
-async fn live(home: &Home, applied: &AppliedBlueprint, n: usize) -> i64 {
+/// Decides as a server does, under its caps, a decision every ten seconds, 1,000 units in turn; what is eaten is reported at
+/// once. Gives what was decided.
+async fn live(home: &Home, applied: &AppliedBlueprint, n: usize) -> Vec<DecisionRecord> {
     let bundle = Bundle::new(applied.clone(), None).unwrap();
+    let mut counters = CapTerms::of(&applied.blueprint).map(|terms| Counters::new(terms, Share::WHOLE, 1_000_000));
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut scratch = Scratch::new();
     let (mut decisions, mut outcomes) = (Vec::new(), Vec::new());
@@ -73,11 +76,24 @@ async fn live(home: &Home, applied: &AppliedBlueprint, n: usize) -> i64 {
             named("noise", FeatureType::Number, FeatureValue::Number(rng.random())),
         ];
         let id = DecisionId::new(format!("d{idx:05}")).unwrap();
-        let decision = decide(&bundle, &features, id.as_str(), &mut scratch);
         let at = START + idx as i64 * MINUTE / 6;
+        let unit = format!("u{}", idx % 1_000);
+        let reserved = counters.as_mut().map(|counters| counters.reserve(&unit, at));
+        let given = Given {
+            blocked: reserved.as_ref().map_or(&[][..], |(_, blocked)| &blocked.actions),
+            ..Given::default()
+        };
+        let offered = Offered {
+            features: &features,
+            candidates: &[],
+        };
+        let decision = rank_given(&bundle, offered, &given, id.as_str(), &mut scratch);
+        let Chosen::Action(action_idx) = decision.chosen else {
+            panic!("{decision:?}")
+        };
         let asked = Asked {
             decision_id: id,
-            unit: UnitId::new(format!("u{}", idx % 1_000)).unwrap(),
+            unit: UnitId::new(unit.as_str()).unwrap(),
             event_time: at,
             received_at: at,
             features: features.clone(),
@@ -87,12 +103,15 @@ async fn live(home: &Home, applied: &AppliedBlueprint, n: usize) -> i64 {
         if rng.random_bool(truth(mood, decision.action(&bundle).unwrap())) {
             outcomes.push(reported(&asked.decision_id, None, at + 1));
         }
-        decisions.push(record(&bundle, asked, &decision));
+        decisions.push(record_given(&bundle, asked, &given, &decision));
+        if let (Some(counters), Some((mut hold, _))) = (&mut counters, reserved) {
+            counters.settle(&unit, &mut hold, action_idx);
+            counters.keep(&hold);
+        }
     }
     log(home, &decisions, &outcomes).await;
-    let closed = START + n as i64 * MINUTE / 6 + 3 * MINUTE;
-    home.set_time(closed);
-    closed
+    home.set_time(START + n as i64 * MINUTE / 6 + 3 * MINUTE);
+    decisions
 }
 
 fn reported(decision: &DecisionId, item: Option<&CandidateId>, at: i64) -> OutcomeRecord {
@@ -339,7 +358,8 @@ async fn a_model_is_valued_on_decisions_that_it_was_not_fitted_on() {
 async fn a_model_that_was_fitted_on_all_rows_is_valued_on_later_ones_only() {
     let home = Home::new(&format!("{SNACK}model = {{ final_fit = \"all_rows\" }}\n"), "").await;
     let applied = home.applied.clone();
-    let closed = live(&home, &applied, N_DECISIONS).await;
+    live(&home, &applied, N_DECISIONS).await;
+    let closed = home.clock.load(std::sync::atomic::Ordering::Relaxed);
     // Half of the decisions have been made; the window of the last twelve of them is open.
     let trained = home.train(START + N_DECISIONS as i64 / 2 * MINUTE / 6).await.unwrap();
     assert_eq!(trained.model, Some(ModelVersion(1)), "{}", trained.detail);
@@ -354,6 +374,107 @@ async fn a_model_that_was_fitted_on_all_rows_is_valued_on_later_ones_only() {
         N_DECISIONS as u64,
         "{:?}",
         report.notes
+    );
+}
+
+/// Once a unit took something it gets the default for half a day, and there is cake for thirty in an hour.
+const CAPPED: &str = r#"
+caps = { per_unit = { limit = 1, every = "12h" }, resources = { oven = { limit = 30, every = "1h", uses = { cake = 1 } } } }
+"#;
+
+/// What a policy is worth at the logged decisions under what was blocked there; `chance` is how likely it takes an action
+/// where nothing is blocked.
+fn value_under_caps(decisions: &[DecisionRecord], chance: impl Fn(&str, &str) -> f64) -> f64 {
+    let of_row = |row: &DecisionRecord| {
+        let FeatureValue::Category(mood) = &row.features[0].value else {
+            panic!("{row:?}")
+        };
+        let is_blocked = |action: &str| row.conditions.blocked.iter().any(|blocked| blocked == action);
+        let given = |action| truth(mood, if is_blocked(action) { "fruit" } else { action });
+        ACTIONS
+            .iter()
+            .map(|action| chance(mood, action) * given(action))
+            .sum::<f64>()
+    };
+    decisions.iter().map(of_row).sum::<f64>() / decisions.len() as f64
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_caps_blocked_is_blocked_for_a_candidate_too() {
+    let home = Home::new(&format!("{SNACK}{CAPPED}"), "").await;
+    let applied = home.applied.clone();
+    let decisions = live(&home, &applied, N_DECISIONS).await;
+    let n_blocked = |n: usize| decisions.iter().filter(|row| row.conditions.blocked.len() == n).count();
+    assert!(
+        n_blocked(3) > 1_000 && n_blocked(1) > 100,
+        "{} {}",
+        n_blocked(3),
+        n_blocked(1)
+    );
+
+    let even = |_: &str, _: &str| 0.25;
+    let timid = |_: &str, action: &str| 0.025 + if action == "fruit" { 0.9 } else { 0.0 };
+    for (epsilon, truth) in [
+        (1.0, value_under_caps(&decisions, even)),
+        (0.1, value_under_caps(&decisions, timid)),
+    ] {
+        let policy = format!("policy = {{ kind = \"epsilon_greedy\", epsilon = {epsilon} }}");
+        let report = valued(&home, &policy, DecidingModel::None).await;
+        for row in report.estimates.iter().filter(|row| row.estimator != "DM") {
+            let (value, (low, high)) = (row.value.unwrap(), row.interval.unwrap());
+            assert!(
+                (value - truth).abs() < 4.0 * (high - low) / 3.92,
+                "{epsilon} {}: {value} is not {truth}",
+                row.estimator
+            );
+        }
+        let judge = report.judge();
+        assert!(
+            (judge.mean_weight.unwrap() - 1.0).abs() < 0.1,
+            "{:?}",
+            judge.mean_weight
+        );
+        assert_eq!(judge.unsupported, Some(0.0));
+        let n_capped = decisions.len() - n_blocked(0);
+        let note = format!("at {n_capped} of {N_DECISIONS} decisions caps blocked actions");
+        assert!(
+            report.notes.iter().any(|one| one.starts_with(&note)),
+            "{:?}",
+            report.notes
+        );
+    }
+    // The best policy takes cake or chips by the mood, where it may.
+    let best = |mood: &str, action: &str| f64::from(u8::from(action == if mood == "sweet" { "cake" } else { "chips" }));
+    let report = valued(&home, "policy = { kind = \"greedy\" }", DecidingModel::Refitted).await;
+    let (row, truth) = (report.judge(), value_under_caps(&decisions, best));
+    let (value, (low, high)) = (row.value.unwrap(), row.interval.unwrap());
+    assert!(
+        (value - truth).abs() < 4.0 * (high - low) / 3.92,
+        "{value} is not {truth}"
+    );
+    assert_eq!(report.verdict(), Verdict::Better, "{}", report.in_words());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_caps_or_another_default_under_them_cannot_be_valued() {
+    let home = Home::new(&format!("{SNACK}{CAPPED}"), "").await;
+    let applied = home.applied.clone();
+    live(&home, &applied, 200).await;
+    let looser = CAPPED.replace("limit = 1,", "limit = 2,");
+    for text in [looser.as_str(), &with_default("nuts", 0.9)] {
+        let report = valued(&home, text, DecidingModel::None).await;
+        assert_eq!(report.verdict(), Verdict::Refused);
+        assert!(
+            report.in_words().contains("its [caps], or the default"),
+            "{}",
+            report.in_words()
+        );
+    }
+    let parsed = parse_candidate("bold.toml", &format!("{looser}{GATED}"), &home.applied.source).unwrap();
+    let gated = gate(&home.jobs, &parsed).await.unwrap();
+    assert!(
+        matches!(&gated.verdict, GateVerdict::Fails(why) if why.starts_with("the log cannot tell: its [caps]")),
+        "{gated:?}"
     );
 }
 

@@ -187,15 +187,9 @@ fn capped<'s>(decision: Decision<'s>, actions: &Actions, given: &Given<'_>, of_e
     if !is_blocked && chosen_idx != default_idx || given.blocked.is_empty() {
         return decision;
     }
-    let blocked = given.blocked.iter().map(|idx| *idx as usize);
-    let of_blocked = blocked
-        .filter(|idx| *idx != default_idx)
-        .filter_map(|idx| of_each.get(idx));
-    let propensity: f64 = of_each[default_idx] + of_blocked.sum::<f64>();
     Decision {
         chosen: Chosen::Action(default_idx),
-        // A sum of probabilities may be above 1 by rounding.
-        propensity: propensity.min(1.0),
+        propensity: policy::with_blocked(of_each, default_idx, given.blocked),
         reason: if is_blocked {
             DecisionReason::Capped
         } else {

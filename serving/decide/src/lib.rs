@@ -42,7 +42,9 @@ pub use draw::draw;
 pub use given::Given;
 pub use lakeloop_trees::Choice as TechniqueChoice;
 pub use model::{Model, ModelLoadError, ModelParts, ModelProblem, ScoreError, Scratch};
-pub use probabilities::{Positions, position_probabilities, probabilities, probabilities_by_scores};
+pub use probabilities::{
+    Positions, position_probabilities, probabilities, probabilities_blocked, probabilities_by_scores,
+};
 pub use rank::{Offered, OfferedValues, rank, rank_given, rank_served, rank_served_given};
 pub use record::{Asked, record, record_given};
 pub use replay::{Replay, replay};

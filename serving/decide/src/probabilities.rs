@@ -35,6 +35,22 @@ pub fn probabilities<'s>(
     Ok(policy::probabilities(bundle.policy(), &known, buffers))
 }
 
+/// [`probabilities`] where caps block the actions at these positions: theirs is the default's.
+///
+/// Each is, bit for bit, the propensity that a decision logs for which the same actions were blocked, in the same order.
+pub fn probabilities_blocked<'s>(
+    bundle: &Bundle,
+    features: &[NamedValue],
+    blocked: &[u32],
+    scratch: &'s mut Scratch,
+) -> Result<&'s [f64], ScoreError> {
+    let Options::Actions(actions) = bundle.options() else {
+        return Ok(&[]);
+    };
+    probabilities(bundle, features, scratch)?;
+    Ok(scratch.policy.block(actions.default_idx, blocked))
+}
+
 /// [`probabilities`] by scores that the bundle's model gave before: finite ones, as a decision logs them; none while no model
 /// was live.
 pub fn probabilities_by_scores<'s>(bundle: &Bundle, scores: &[f64], scratch: &'s mut Scratch) -> &'s [f64] {

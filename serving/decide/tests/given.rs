@@ -4,7 +4,8 @@
 mod support;
 
 use lakeloop_decide::{
-    Asked, Bundle, Chosen, Decision, Given, Offered, Replay, Scratch, rank_given, record_given, replay,
+    Asked, Bundle, Chosen, Decision, Given, Offered, Replay, Scratch, probabilities_blocked, rank_given, record_given,
+    replay,
 };
 use lakeloop_domain::{
     ApprenticeStep, Around, Blueprint, DecisionId, DecisionReason, DecisionRecord, ExplorationStep, Ladder, LadderStep,
@@ -80,6 +81,36 @@ fn the_default_takes_over_the_probability_of_what_is_blocked() {
     check(&without, &blocking(&[1]), &[0.1, 0.0, 0.9]);
     // A default that is named among the blocked ones is free all the same.
     check(&with_model, &blocking(&[2]), &[0.1, 0.8, 0.1]);
+}
+
+#[test]
+fn the_distribution_under_caps_is_what_is_logged_bit_for_bit() {
+    let features = features(Some(20.0), Some("Oslo"), None);
+    let (blueprint, record) = choice(Policy::Softmax { temperature: 0.7 });
+    for bundle in [
+        exploring(true),
+        exploring(false),
+        bundle(blueprint.clone(), Some(&record)),
+        bundle(blueprint, None),
+    ] {
+        for blocked in [&[][..], &[0], &[1], &[0, 1], &[1, 0], &[2], &[7]] {
+            let mut scratch = Scratch::new();
+            let of_each = probabilities_blocked(&bundle, &features, blocked, &mut scratch);
+            let of_each = of_each.unwrap().to_vec();
+            assert!((of_each.iter().sum::<f64>() - 1.0).abs() < 1e-15, "{of_each:?}");
+            let mut seen = [false; 3];
+            for id in 0..500 {
+                let decision = decided(&bundle, &blocking(blocked), &id.to_string(), &mut scratch);
+                let Chosen::Action(action_idx) = decision.chosen else {
+                    panic!("an action is chosen")
+                };
+                assert_eq!(decision.propensity.to_bits(), of_each[action_idx].to_bits());
+                seen[action_idx] = true;
+            }
+            let possible: Vec<bool> = of_each.iter().map(|probability| *probability > 0.0).collect();
+            assert_eq!(seen.to_vec(), possible, "{blocked:?}: {of_each:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is valued: a blueprint with the model it would decide by, as a distribution over actions for each logged row.
 
-use lakeloop_decide::{Bundle, Model, Scratch, probabilities};
+use lakeloop_decide::{Bundle, Model, Scratch, probabilities_blocked};
 use lakeloop_domain::{AppliedBlueprint, Features, ModelRecord, ModelVersion, StrategyName};
 use lakeloop_lake::{Lake, registry};
 
@@ -47,12 +47,24 @@ impl Deciding<'_> {
         }
     }
 
-    /// Writes the probability of each of the bundle's actions to the beginning of `shares`, which has room for them; where
-    /// the model fails, the default is certain, as it is when it serves.
-    pub fn fill(&self, row_idx: usize, features: &Features, scratch: &mut Scratch, shares: &mut [f64]) {
+    /// Writes the probability of each of the bundle's actions to the beginning of `shares`, which has room for them. What caps
+    /// blocked for the logged decision is blocked here too, for the default has its share; where the model fails, the
+    /// default is certain, as it is when it serves.
+    pub fn fill(
+        &self,
+        row_idx: usize,
+        features: &Features,
+        blocked: &[String],
+        scratch: &mut Scratch,
+        shares: &mut [f64],
+    ) {
         let bundle = self.of_row(row_idx);
         shares.fill(0.0);
-        match probabilities(bundle, features, scratch) {
+        // An action that the candidate does not have is one that it never takes.
+        let position = |action: &String| bundle.actions().iter().position(|one| one == action);
+        let blocked = blocked.iter().filter_map(position);
+        let blocked: Vec<u32> = blocked.filter_map(|idx| u32::try_from(idx).ok()).collect();
+        match probabilities_blocked(bundle, features, &blocked, scratch) {
             Ok(of_each) => shares[..of_each.len()].copy_from_slice(of_each),
             Err(_) => {
                 let default = bundle.blueprint().default_action();

@@ -11,6 +11,8 @@
 //! - A registered model is valued on decisions from the split of its own training set on, or from that set's end where it was
 //!   fitted on all of it: on what it was fitted on, any model looks better than it is.
 //! - q̂ comes from models that have seen nothing of the unit they predict for.
+//! - What caps blocked at a logged decision is blocked for the candidate too. Its own caps must be those in force: what others
+//!   would block follows from what it would have taken before, which no log holds.
 //! - Where the log cannot speak there is no number: each estimate says why.
 
 mod candidate;
@@ -133,10 +135,16 @@ pub async fn evaluate(
         confidence: options.confidence,
         support: options.support,
     };
+    if candidate.applied.blueprint.ladder.is_some() {
+        notes.push("it is valued as it decides on the last step of its ladder".to_owned());
+    }
     if let Some(why) = cannot_be_compared(&candidate.applied.blueprint, &in_force.blueprint) {
         return Ok(setting.refused(&why, notes));
     }
     let rows = EvaluationRows::read(&session, &judged.blueprint, as_of, from).await?;
+    if let Some(note) = capped(&rows) {
+        notes.push(note);
+    }
     let how = How {
         rules: options.support.rules(),
         confidence: options.confidence,
@@ -213,7 +221,18 @@ fn cannot_be_compared(candidate: &Blueprint, in_force: &Blueprint) -> Option<Str
         );
     }
     let (new, old) = (kind(candidate), kind(in_force));
-    (new != old).then(|| format!("the candidate decides {new}, and what is logged decided {old}"))
+    if new != old {
+        return Some(format!("the candidate decides {new}, and what is logged decided {old}"));
+    }
+    let capped = |blueprint: &Blueprint| {
+        let default = blueprint.default_action().map(str::to_owned);
+        blueprint.caps.clone().map(|caps| (caps, default))
+    };
+    (capped(candidate) != capped(in_force)).then(|| {
+        "its [caps], or the default that they spare, are not those in force; what they would block follows from what it would \
+         have taken before, which no log holds. To value the rest of the change, leave these as they are"
+            .to_owned()
+    })
 }
 
 fn no_rows(setting: &Setting) -> String {
@@ -225,6 +244,17 @@ fn no_rows(setting: &Setting) -> String {
         "no decision{since} has a closed attribution window and a label by {}",
         words::instant(setting.as_of)
     )
+}
+
+/// What caps have to do with the rows; `None` where they blocked nothing.
+fn capped(rows: &EvaluationRows) -> Option<String> {
+    let n_capped = rows.n_blocked();
+    (n_capped > 0).then(|| {
+        format!(
+            "at {n_capped} of {} decisions caps blocked actions; the candidate is valued as if they had blocked the same for it",
+            rows.len()
+        )
+    })
 }
 
 /// From when on decisions are none that the model was fitted on: from the split of its training set, or, where it was fitted on
@@ -342,7 +372,13 @@ impl Work {
         for row_idx in 0..n_rows {
             self.rows.rows.read_features(row_idx, &layout, &mut features);
             let at = row_idx * actions.len()..(row_idx + 1) * actions.len();
-            deciding.fill(row_idx, &features, &mut scratch, &mut shares[at.clone()]);
+            deciding.fill(
+                row_idx,
+                &features,
+                self.rows.blocked(row_idx),
+                &mut scratch,
+                &mut shares[at.clone()],
+            );
             if let Some(folds) = &q_hat {
                 let scored = lakeloop_decide::decide(folds.of_row(row_idx), &features, "q", &mut scratch);
                 // Actions beside the candidate's own have no expected reward; it never takes them.

@@ -7,7 +7,7 @@ use arrow::datatypes::Float64Type;
 use arrow::error::ArrowError;
 use datafusion::prelude::SessionContext;
 use lakeloop_domain::{Blueprint, LearningTarget, Micros};
-use lakeloop_sql::{LabelledRows, labelled_rows};
+use lakeloop_sql::{LabelledRows, blocked_actions, labelled_rows};
 use lakeloop_stats::off_policy::{Behaviour, Log, LogError, LoggedRow};
 
 use crate::error::PipelineError;
@@ -25,6 +25,8 @@ pub struct EvaluationRows {
     units: Vec<u64>,
     n_units: usize,
     positions: Vec<usize>,
+    /// What caps blocked, by decision.
+    blocked: HashMap<String, Vec<String>>,
 }
 
 impl EvaluationRows {
@@ -37,10 +39,11 @@ impl EvaluationRows {
         from: Option<Micros>,
     ) -> Result<Self, PipelineError> {
         let labelled = labelled_rows(ctx, blueprint, as_of, from).await?;
-        Self::new(&labelled).map_err(PipelineError::TrainingRows)
+        let blocked = blocked_actions(ctx, blueprint, as_of, from).await?;
+        Self::new(&labelled, blocked).map_err(PipelineError::TrainingRows)
     }
 
-    fn new(labelled: &[LabelledRows]) -> Result<Self, ArrowError> {
+    fn new(labelled: &[LabelledRows], blocked: HashMap<String, Vec<String>>) -> Result<Self, ArrowError> {
         let batches: Vec<RecordBatch> = labelled.iter().map(|part| part.rows.clone()).collect();
         let rows = TrainingRows::new(&batches)?;
         let column = |name: &str| {
@@ -69,6 +72,7 @@ impl EvaluationRows {
             n_units: numbers.len(),
             units,
             positions,
+            blocked,
             rows,
         })
     }
@@ -91,6 +95,18 @@ impl EvaluationRows {
     /// Which decision a row stems from.
     pub fn decision_id(&self, row_idx: usize) -> &str {
         self.decision_ids.value(row_idx)
+    }
+
+    /// The actions that caps blocked, in the order that the decision logged.
+    pub fn blocked(&self, row_idx: usize) -> &[String] {
+        self.blocked.get(self.decision_id(row_idx)).map_or(&[], Vec::as_slice)
+    }
+
+    /// At how many rows caps blocked any action.
+    pub fn n_blocked(&self) -> usize {
+        (0..self.len())
+            .filter(|row_idx| !self.blocked(*row_idx).is_empty())
+            .count()
     }
 
     /// The action that was chosen; `None` for numbers and rankings.

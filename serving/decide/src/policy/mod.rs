@@ -45,6 +45,31 @@ pub struct Beliefs<'a> {
     pub deviations: &'a [f64],
 }
 
+impl PolicyScratch {
+    /// The probabilities that were written last, with those of blocked actions added to the default's. The default is free
+    /// whatever `blocked` says.
+    pub(crate) fn block(&mut self, default_idx: usize, blocked: &[u32]) -> &[f64] {
+        let of_default = with_blocked(&self.probabilities, default_idx, blocked);
+        for idx in blocked.iter().map(|idx| *idx as usize) {
+            if let Some(probability) = self.probabilities.get_mut(idx) {
+                *probability = 0.0;
+            }
+        }
+        self.probabilities[default_idx] = of_default;
+        &self.probabilities
+    }
+}
+
+/// The probability of the default where `blocked` may not be chosen: its own and theirs, added up in the order of `blocked`.
+pub(crate) fn with_blocked(of_each: &[f64], default_idx: usize, blocked: &[u32]) -> f64 {
+    let blocked = blocked.iter().map(|idx| *idx as usize);
+    let of_blocked = blocked
+        .filter(|idx| *idx != default_idx)
+        .filter_map(|idx| of_each.get(idx));
+    // A sum of probabilities may be above 1 by rounding.
+    (of_each[default_idx] + of_blocked.sum::<f64>()).min(1.0)
+}
+
 /// What a policy knows of the actions that it chooses among.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Known<'a> {
