@@ -17,6 +17,7 @@ mod features;
 mod hosting;
 mod models;
 mod observe;
+mod policies;
 mod protocols;
 mod rank;
 mod refusals;
