@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use lakeloop_config::{EXAMPLE_BLUEPRINTS, canonical, json_schema, parse_blueprint, read_blueprints};
-use lakeloop_domain::{AbsentLabel, Blueprint, DecisionKind, LearningTarget, OutcomeType, Policy, RowWeights};
+use lakeloop_domain::{AbsentLabel, Blueprint, DecisionKind, LearningTarget, OutcomeType, Policy, RowWeights, UnitCap};
 use serde_json::Value;
 
 fn example(name: &str) -> (&'static str, Blueprint) {
@@ -80,6 +80,9 @@ fn notifications_learn_from_what_two_outcomes_are_worth() {
         notifications.rewards.row_weights,
         Some(RowWeights::InversePropensity { clip: 20.0 })
     );
+    let per_unit = notifications.caps.and_then(|caps| caps.per_unit);
+    let every_us = 7 * 24 * 3_600 * 1_000_000;
+    assert_eq!(per_unit, Some(UnitCap { limit: 2, every_us }));
 }
 
 #[test]
