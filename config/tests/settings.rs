@@ -82,7 +82,7 @@ fn the_defaults_are_as_documented() {
     assert_eq!(jobs.compact.as_deref(), Some("0 17 * * * *"));
     assert_eq!(jobs.replay.as_deref(), Some("0 43 2 * * *"));
     assert_eq!(jobs.replay_decisions, 10_000);
-    assert_eq!(jobs.ladder.as_deref(), Some("0 * * * * *"));
+    assert_eq!(jobs.ladder.as_deref(), Some("0 */5 * * * *"));
     assert_eq!(jobs.keep_training_sets, 20);
     assert_eq!(
         (settings.log.format, settings.log.filter.as_str()),
