@@ -102,8 +102,7 @@ impl Stage {
 
     /// The model that is live by the registry, which the server may not have picked up yet.
     async fn registered_live(&self) -> anyhow::Result<Option<ModelRecord>> {
-        let live = registry::live(&self.lake).await?;
-        Ok(live.into_iter().find(|model| model.strategy == self.blueprint.name))
+        Ok(registry::live_of(&self.lake, &self.blueprint.name).await?)
     }
 
     async fn wait_for_live_model(&self) -> anyhow::Result<()> {

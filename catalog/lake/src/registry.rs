@@ -180,6 +180,12 @@ pub async fn live(lake: &Lake) -> Result<Vec<ModelRecord>, LakeError> {
     find(lake, Some(ident("stage").eq(lit(ModelStage::Live.as_str())))).await
 }
 
+/// The live model of a strategy; `None` while nothing is learned.
+pub async fn live_of(lake: &Lake, strategy: &StrategyName) -> Result<Option<ModelRecord>, LakeError> {
+    let is_live = ident("stage").eq(lit(ModelStage::Live.as_str()));
+    Ok(find(lake, Some(of_strategy(strategy).and(is_live))).await?.pop())
+}
+
 /// The models of one strategy or of all, by strategy and version, each with its artifact.
 pub async fn list(lake: &Lake, strategy: Option<&StrategyName>) -> Result<Vec<ModelRecord>, LakeError> {
     find(lake, strategy.map(of_strategy)).await

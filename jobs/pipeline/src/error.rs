@@ -145,8 +145,8 @@ pub enum PipelineError {
     /// The serving code and libxgboost disagree.
     #[error(transparent)]
     Parity(#[from] ParityError),
-    /// The decisions that are to be made again could not be read.
-    #[error("could not read the decisions that are to be made again: {0}")]
+    /// Logged decisions could not be read.
+    #[error("could not read logged decisions: {0}")]
     Decisions(#[source] DataFusionError),
     /// Logged decisions came out different when they were made again.
     #[error(

@@ -23,7 +23,7 @@ use crate::selection::Columns;
 use crate::target::choose_target;
 use crate::training_set::TrainingData;
 use crate::trial::{Fold, Trial};
-use crate::winner::{Winner, fit_all_rows, winner_of};
+use crate::winner::{Known, Winner, fit_all_rows, winner_of};
 use crate::workers::threads_a_fit;
 use crate::xgb::LabelledMatrix;
 
@@ -174,19 +174,31 @@ pub(crate) fn fit(
     let search = search(&problem, &mut watcher)?;
     let winner = match &search.winner {
         Ok(choice) => {
-            let said = (&search, findings.notes);
+            let known = Known {
+                trials: &search.trials,
+                notes: findings.notes,
+                chosen_because: chosen.because,
+            };
             let mut winner = with_columns_of(&problem, choice, |problem| {
-                winner_of(work, &layout, problem, choice, said)
+                winner_of(work, &layout, problem, choice, known)
             })?;
             if learning.fits_all_rows() {
                 fit_all_rows(work, &layout, &problem, &mut winner)?;
             }
-            winner.chosen_because = chosen.because;
             Some(winner)
         }
         Err(_) => None,
     };
     Ok(Fitted { search, winner })
+}
+
+/// The same where nobody follows and nothing is written down.
+pub(crate) fn fit_unfollowed(work: &Work<'_>) -> Result<Fitted, PipelineError> {
+    let mut follower = Follower {
+        ended: &mut |_, _, _| Ok(()),
+        asked: &|| Asked::GoOn,
+    };
+    fit(work, |_| ControlFlow::Continue(()), &mut follower)
 }
 
 /// Every so many-th value, beginning with the first.

@@ -1,8 +1,6 @@
 //! Whole searches on simulated worlds of known truth and on public data, judged on rows that come after all of theirs.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use lakeloop_domain::{AppliedBlueprint, FeatureValue};
 use lakeloop_stats::Example;
@@ -10,14 +8,12 @@ use lakeloop_stats::metrics::{auc, expected_calibration_error};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::context::Clock;
 use crate::error::PipelineError;
-use crate::fit::{Fitted, Follower, Start, Work, fit};
+use crate::fit::{Fitted, fit_unfollowed};
 use crate::promote::{Verdict, judge};
 use crate::rows::{FeatureLayout, TrainingRows};
 use crate::scoring::score;
-use crate::search::Asked;
-use crate::simulated::{LATE, Row, applied, late, number, training_data, training_rows};
+use crate::simulated::{LATE, Row, applied, late, number, training_data, training_rows, work};
 use crate::trial::provisional;
 use crate::winner::Winner;
 
@@ -28,21 +24,7 @@ fn fit_first(applied: &AppliedBlueprint, rows: &TrainingRows, n_rows: usize) -> 
 
 fn fit_rows(applied: &AppliedBlueprint, rows: TrainingRows) -> Result<Fitted, PipelineError> {
     let data = training_data(applied, rows);
-    let clock: Clock = Arc::new(|| 0);
-    let work = Work {
-        applied,
-        data: &data,
-        live: None,
-        seed: 1,
-        max_threads: 2,
-        clock: &clock,
-        start: Start::default(),
-    };
-    let mut follower = Follower {
-        ended: &mut |_, _, _| Ok(()),
-        asked: &|| Asked::GoOn,
-    };
-    fit(&work, |_| ControlFlow::Continue(()), &mut follower)
+    fit_unfollowed(&work(applied, &data))
 }
 
 /// Scores of the rows from a position on, as they would be served.

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use lakeloop_domain::{Baseline, EncodedColumn, FeatureType, LearningTarget};
 
 use crate::error::PipelineError;
-use crate::loss::{constant_scores, n_outputs};
+use crate::loss::constant_scores;
 use crate::matrix::Matrix;
 use crate::parameters::Parameters;
 use crate::search::Problem;
@@ -249,7 +249,7 @@ fn last_value(data: &TrainingData, target: &LearningTarget) -> Option<Vec<f64>> 
             .chunks_exact(2)
             .map(|shares| shares[1])
             .collect(),
-        LearningTarget::MultiClass { .. } => shares(&with_last, fitted_on, asked, n_outputs(target)),
+        LearningTarget::MultiClass { .. } => shares(&with_last, fitted_on, asked, target.n_outputs()),
         _ => line(&with_last, fitted_on, asked),
     })
 }

@@ -22,6 +22,17 @@ pub(crate) struct Latency {
     pub p99_us: f64,
 }
 
+impl Latency {
+    /// Of some times, of which there is at least one.
+    pub fn of(mut times_us: Vec<f64>) -> Self {
+        times_us.sort_by(f64::total_cmp);
+        Self {
+            p50_us: percentile(&times_us, 50),
+            p99_us: percentile(&times_us, 99),
+        }
+    }
+}
+
 /// Times a model on samples, of which there is at least one.
 pub(crate) fn measure(model: &Model, samples: &[Sample]) -> Result<Latency, ScoreError> {
     let mut scratch = Scratch::new();
@@ -35,11 +46,7 @@ pub(crate) fn measure(model: &Model, samples: &[Sample]) -> Result<Latency, Scor
         std::hint::black_box(scores);
         times_us.push(started.elapsed().as_secs_f64() * 1e6);
     }
-    times_us.sort_by(f64::total_cmp);
-    Ok(Latency {
-        p50_us: percentile(&times_us, 50),
-        p99_us: percentile(&times_us, 99),
-    })
+    Ok(Latency::of(times_us))
 }
 
 /// The nearest-rank percentile of sorted values, of which there is at least one.

@@ -1,8 +1,9 @@
 //! Writes the trials of a search down as they end, and reads them back after a crash.
 //!
-//! A search may run on a thread that blocks; each write is waited for there, so that a trial that was told of is in the
-//! lake. Trials that end within a second of each other are written together: a search of many short trials would otherwise
-//! leave a file for each. What a crash takes with it, at most a second's trials, is fitted again and comes to the same.
+//! A search may run on a thread that blocks; each write is waited for there. Trials that end within a second of the latest
+//! write wait for the next one that ends, or for the end of the search, and are written with it: a search of many short trials
+//! would otherwise leave a file for each. Those that wait are what a crash takes with it; they are fitted again and come to the
+//! same.
 
 use std::time::{Duration, Instant};
 

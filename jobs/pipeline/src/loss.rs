@@ -118,14 +118,9 @@ pub(crate) fn metric_name(target: &LearningTarget) -> &'static str {
     Metric::of(target, None).as_str()
 }
 
-/// Values that a model of this target puts out for one row.
-pub(crate) fn n_outputs(target: &LearningTarget) -> usize {
-    target.n_outputs()
-}
-
 /// The loss of each row. `scores` is `[n_rows, n_outputs]`; the label of several classes is the class's position.
 pub(crate) fn losses(target: &LearningTarget, scores: &[f64], labels: &[f64]) -> Vec<f64> {
-    let rows = scores.chunks_exact(n_outputs(target)).zip(labels);
+    let rows = scores.chunks_exact(target.n_outputs()).zip(labels);
     rows.map(|(outputs, label)| match target {
         LearningTarget::Binary => surprise(if *label != 0.0 { outputs[0] } else { 1.0 - outputs[0] }),
         LearningTarget::Regression => (outputs[0] - label).powi(2),

@@ -6,7 +6,6 @@
 //! learns from each before the next decision.
 
 use std::io::Write as _;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -18,11 +17,9 @@ use lakeloop_domain::{
 };
 use lakeloop_world::{DISHES, MenuWorld, Visit};
 
-use crate::context::Clock;
-use crate::fit::{Follower, Start, Work, fit};
+use crate::fit::{Work, fit_unfollowed};
 use crate::promote::{Verdict, judge};
-use crate::search::Asked;
-use crate::simulated::{Row, applied, training_data, training_rows};
+use crate::simulated::{Row, applied, training_data, training_rows, work};
 use crate::training_set::TrainingData;
 use crate::winner::Winner;
 
@@ -123,21 +120,12 @@ fn train(
         }
     });
     let data = training_data(applied, rows);
-    let clock: Clock = Arc::new(|| 0);
     let work = Work {
-        applied,
-        data: &data,
         live,
         seed: 7,
-        max_threads: 2,
-        clock: &clock,
-        start: Start::default(),
+        ..work(applied, &data)
     };
-    let mut follower = Follower {
-        ended: &mut |_, _, _| Ok(()),
-        asked: &|| Asked::GoOn,
-    };
-    let winner = fit(&work, |_| ControlFlow::Continue(()), &mut follower).ok()?.winner?;
+    let winner = fit_unfollowed(&work).ok()?.winner?;
     let goes_live = matches!(
         judge(&winner.facts, applied.blueprint.training.must_beat()),
         Verdict::GoLive { .. }

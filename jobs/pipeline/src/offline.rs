@@ -1,6 +1,5 @@
 //! Fits rows that are in no lake, by the very code that `train` runs: for benchmarks, and for trying a blueprint on a file.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -8,9 +7,8 @@ use lakeloop_domain::{AppliedBlueprint, Calibration, Encoding, LearningTarget, T
 
 use crate::context::Clock;
 use crate::error::PipelineError;
-use crate::fit::{Follower, Start, Work, fit};
+use crate::fit::{Start, Work, fit_unfollowed};
 use crate::rows::TrainingRows;
-use crate::search::Asked;
 use crate::training_set::of_rows;
 
 /// A model that was fitted on rows that are in no lake.
@@ -54,11 +52,7 @@ pub fn fit_rows(
         clock: &clock,
         start: Start::default(),
     };
-    let mut follower = Follower {
-        ended: &mut |_, _, _| Ok(()),
-        asked: &|| Asked::GoOn,
-    };
-    let fitted = fit(&work, |_| ControlFlow::Continue(()), &mut follower)?;
+    let fitted = fit_unfollowed(&work)?;
     let n_trials = fitted.search.trials.len();
     match (fitted.winner, fitted.search.winner) {
         (Some(winner), _) => Ok(OfflineFit {

@@ -8,7 +8,7 @@ use lakeloop_domain::{CardFold, LearningTarget};
 
 use crate::error::PipelineError;
 use crate::folds::Fold;
-use crate::loss::{losses, metric, n_outputs};
+use crate::loss::{losses, metric};
 use crate::parameters::Parameters;
 use crate::search::Problem;
 use crate::xgb::{LabelledMatrix, Trainer, TrainerOptions, XgbError};
@@ -126,6 +126,6 @@ fn fit_fold(problem: &Problem<'_>, fold: &Fold, parameters: &Parameters, n_round
     )?;
     let trainer = trainer.constrained(&problem.encoding.columns, &problem.applied.blueprint.learning.monotone);
     let predictions = trainer.predictions_after(parameters, &[], n_rounds)?;
-    debug_assert_eq!(predictions.len(), fold.validation.len() * n_outputs(problem.target));
+    debug_assert_eq!(predictions.len(), fold.validation.len() * problem.target.n_outputs());
     Ok(predictions.into_iter().map(f64::from).collect())
 }

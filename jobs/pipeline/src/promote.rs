@@ -73,7 +73,8 @@ pub fn judge(facts: &Facts, must_beat: &[Baseline]) -> Verdict {
         let n_clusters = facts.over_constant.map_or(0, |gain| gain.n_clusters);
         return Verdict::Refuse {
             reason: format!(
-                "{n_clusters} validation rows say too little; at least {MIN_VALIDATION_DECISIONS} are needed"
+                "{n_clusters} independent clusters of validation rows say too little; at least \
+                 {MIN_VALIDATION_DECISIONS} are needed"
             ),
         };
     };

@@ -73,7 +73,7 @@ pub async fn rollback_blueprint(
     let applied = match blueprints::apply_wish(lake, &wish, now).await? {
         Applied::New(applied) | Applied::Unchanged(applied) => applied,
     };
-    let live = live(lake, strategy).await?;
+    let live = registry::live_of(lake, strategy).await?;
     Ok(BlueprintRollback {
         misfit: bundle_of(&applied, live.as_ref()).err().map(|error| error.to_string()),
         now: applied,
@@ -170,9 +170,4 @@ fn replaced<'m>(models: &'m [ModelRecord], live: Option<&ModelRecord>) -> Option
         Some(live) => retired.find(|model| model.stage_changed_at == live.stage_changed_at),
         None => retired.max_by_key(|model| model.stage_changed_at),
     }
-}
-
-async fn live(lake: &Lake, strategy: &StrategyName) -> Result<Option<ModelRecord>, PipelineError> {
-    let live = registry::live(lake).await?;
-    Ok(live.into_iter().find(|model| model.strategy == *strategy))
 }

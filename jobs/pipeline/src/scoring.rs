@@ -6,7 +6,7 @@ use lakeloop_decide::{Model, Scratch};
 use lakeloop_domain::Features;
 
 use crate::error::PipelineError;
-use crate::matrix::encode;
+use crate::matrix::{Matrix, encode};
 use crate::rows::{FeatureLayout, TrainingRows};
 
 /// Rows that are encoded and scored at a time: few enough to stay in the processor's cache.
@@ -33,6 +33,17 @@ pub(crate) fn score(
     for chunk in chunks(range) {
         let matrix = encode(layout, rows, chunk, model.encoder())?;
         scores.extend_from_slice(model.score_rows(matrix.values(), &mut scratch)?);
+    }
+    Ok(scores)
+}
+
+/// Scores of rows that a model's own encoder has encoded: `[n_rows, n_outputs]`.
+pub(crate) fn score_encoded(model: &Model, rows: &Matrix) -> Result<Vec<f64>, PipelineError> {
+    let mut scratch = Scratch::new();
+    let mut scores = Vec::new();
+    let n_columns = model.encoder().n_columns().max(1);
+    for chunk in rows.values().chunks(CHUNK_ROWS * n_columns) {
+        scores.extend_from_slice(model.score_rows(chunk, &mut scratch)?);
     }
     Ok(scores)
 }

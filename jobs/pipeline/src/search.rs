@@ -198,8 +198,7 @@ pub(crate) fn search(problem: &Problem<'_>, watcher: &mut Watcher<'_>) -> Result
 
 /// True for trials whose model may be chosen.
 pub(crate) fn is_eligible(trial: &Trial) -> bool {
-    let fitted = trial.fitted.as_ref().ok();
-    trial.over_limit.is_none() && fitted.is_some_and(|fitted| fitted.is_complete && fitted.value.is_finite())
+    trial.over_limit.is_none() && trial.complete_value().is_some()
 }
 
 fn out_of_time(problem: &Problem<'_>, fit_seconds: f64) -> bool {
@@ -266,11 +265,6 @@ pub(crate) fn over_limit(limits: &ModelLimits, bytes: u64, p99_us: f64) -> Optio
     }
     let max_us = limits.max_latency_us.filter(|max_us| p99_us > *max_us)?;
     Some(format!("{p99_us:.1} µs a row (p99) are over the limit of {max_us}"))
-}
-
-pub(crate) fn value_of(trial: &Trial) -> Option<f64> {
-    let fitted = trial.fitted.as_ref().ok()?;
-    Some(fitted.value).filter(|value| value.is_finite() && fitted.is_complete)
 }
 
 fn why_none(trials: &[Trial]) -> SearchError {

@@ -13,7 +13,7 @@ use crate::matrix::Matrix;
 use crate::parameters::Parameters;
 use crate::search::{Problem, ended};
 use crate::trial::{FittedTrial, Fold, Trainers, Trial, run};
-use crate::xgb::{LabelledMatrix, total_gains};
+use crate::xgb::{LabelledMatrix, Predictor};
 
 /// Columns below these shares of the total gain are left out, one set a share.
 const SHARES: [f64; 3] = [0.001, 0.005, 0.02];
@@ -165,9 +165,12 @@ pub(crate) fn fitted_again(problem: &Problem<'_>, parameters: &Parameters) -> Re
 
 /// The sets of features to do without, each larger than the one before, that leave at least one column.
 fn sets(problem: &Problem<'_>, artifact: &[u8]) -> Result<Vec<Vec<Arc<str>>>, PipelineError> {
-    let gains = total_gains(artifact)?;
-    let total: f64 = gains.values().sum();
-    let share = |name: &str| gains.get(name).copied().unwrap_or(0.0) / total.max(f64::MIN_POSITIVE);
+    let columns = &problem.encoding.columns;
+    let gains = Predictor::load(artifact, columns)?.gains()?;
+    let share = |name: &str| {
+        let column_idx = columns.iter().position(|column| column.name == name);
+        column_idx.map_or(0.0, |column_idx| gains[column_idx])
+    };
     let blueprint = &problem.applied.blueprint;
     let dear: Vec<&str> = blueprint
         .features
@@ -177,7 +180,7 @@ fn sets(problem: &Problem<'_>, artifact: &[u8]) -> Result<Vec<Vec<Arc<str>>>, Pi
         .flat_map(|view| view.columns.iter().map(|column| &*column.name))
         .collect();
     // The action stays: decisions are made by what it changes.
-    let features = problem.encoding.columns.iter().map(|column| column.name.as_str());
+    let features = columns.iter().map(|column| column.name.as_str());
     let features: Vec<&str> = features
         .filter(|name| *name != lakeloop_decide::encode::ACTION_COLUMN)
         .collect();
@@ -189,7 +192,7 @@ fn sets(problem: &Problem<'_>, artifact: &[u8]) -> Result<Vec<Vec<Arc<str>>>, Pi
             .map(|name| Arc::from(*name))
             .collect();
         let is_new = sets.last().is_none_or(|last| last.len() < dropped.len());
-        if !dropped.is_empty() && is_new && dropped.len() < problem.encoding.columns.len() {
+        if !dropped.is_empty() && is_new && dropped.len() < columns.len() {
             sets.push(dropped);
         }
     }

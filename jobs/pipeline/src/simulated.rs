@@ -1,5 +1,7 @@
 //! Training rows of simulated strategies, for the tests of this crate.
 
+use std::sync::{Arc, LazyLock};
+
 use lakeloop_config::parse_blueprint;
 use lakeloop_domain::{
     AppliedBlueprint, DecisionId, FeatureType, FeatureValue, Features, LearningTarget, NamedValue, TrainingSetId,
@@ -10,6 +12,8 @@ use lakeloop_sql::training_rows_schema;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::context::Clock;
+use crate::fit::{Start, Work};
 use crate::latency::Latency;
 use crate::parameters::Parameters;
 use crate::race::Rungs;
@@ -157,6 +161,20 @@ pub(crate) fn training_data(applied: &AppliedBlueprint, rows: TrainingRows) -> T
         window_us: applied.blueprint.label_window_us(),
         table_versions: Vec::new(),
         rows,
+    }
+}
+
+/// What to fit on a training set: no model is live, the seed is 1, and no time goes by.
+pub(crate) fn work<'a>(applied: &'a AppliedBlueprint, data: &'a TrainingData) -> Work<'a> {
+    static STILL: LazyLock<Clock> = LazyLock::new(|| Arc::new(|| 0));
+    Work {
+        applied,
+        data,
+        live: None,
+        seed: 1,
+        max_threads: 2,
+        clock: &STILL,
+        start: Start::default(),
     }
 }
 

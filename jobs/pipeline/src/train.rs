@@ -1,9 +1,9 @@
 //! The train job, from logged decisions to a verdict on a new model.
 //!
 //! ```text
-//!  training set ──► fit (guards, search, parity, calibration, ladder) ──► trials ──► judge ──► register ──► live?
-//!       │               │                                                    │
-//!       │               └ a guard stops it, or no winner: failed, says why   └ no better than the ladder: not registered
+//!  training set ──► fit (guards, search, parity, calibration, ladder) ──► judge ──► register ──► live?
+//!       │               │        └► trials, written as they end             │
+//!       │               └ a guard stops it, or no winner: failed, says why  └ no better than the ladder: not registered
 //!       └ too little: skipped, and says what is missing
 //! ```
 //!
@@ -70,10 +70,7 @@ pub(crate) async fn train(
             }
         },
     };
-    let live = registry::live(&ctx.lake)
-        .await?
-        .into_iter()
-        .find(|model| model.strategy == *strategy);
+    let live = registry::live_of(&ctx.lake, strategy).await?;
     let start = Start {
         earlier_winners: earlier_winners(&ctx.lake, strategy).await?,
         ended_before: read_back(&written),

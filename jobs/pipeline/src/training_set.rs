@@ -155,8 +155,9 @@ pub(crate) fn of_rows(
     id: TrainingSetId,
     rows: TrainingRows,
 ) -> Result<Result<TrainingData, String>, PipelineError> {
-    let Some((split, labels)) = usable(blueprint, &rows)? else {
-        return Ok(Err(what_is_missing(blueprint, &rows)?));
+    let (split, labels) = match usable(blueprint, &rows)? {
+        Ok(usable) => usable,
+        Err(missing) => return Ok(Err(missing)),
     };
     Ok(Ok(TrainingData {
         id,
@@ -171,15 +172,24 @@ pub(crate) fn of_rows(
     }))
 }
 
+/// Every set of a strategy that was built.
+pub(crate) async fn of_strategy(
+    session: &SessionContext,
+    strategy: &StrategyName,
+) -> Result<Vec<TrainingSet>, PipelineError> {
+    let of_strategy = ident("strategy").eq(lit(strategy.as_str()));
+    let mut sets = Vec::new();
+    for batch in collect(session, "training_sets", |frame| frame.filter(of_strategy)).await? {
+        sets.extend(training_sets_from_batch(&batch)?);
+    }
+    Ok(sets)
+}
+
 /// The latest set of a strategy, if there is one.
 pub(crate) async fn latest(lake: &Lake, strategy: &StrategyName) -> Result<Option<TrainingSet>, PipelineError> {
     let (session, _) = session(lake, &Pins::default()).await?;
-    let of_strategy = ident("strategy").eq(lit(strategy.as_str()));
-    let mut sets = Vec::new();
-    for batch in collect(&session, "training_sets", |frame| frame.filter(of_strategy)).await? {
-        sets.extend(training_sets_from_batch(&batch)?);
-    }
-    Ok(sets
+    Ok(of_strategy(&session, strategy)
+        .await?
         .into_iter()
         .max_by(|a, b| (a.built_at, &a.training_set_id).cmp(&(b.built_at, &b.training_set_id))))
 }
@@ -206,52 +216,42 @@ pub(crate) async fn read_back(
     }
 }
 
-/// The split and the labels of rows that can be fitted on; `None` when they cannot.
-fn usable(blueprint: &Blueprint, rows: &TrainingRows) -> Result<Option<(TimeSplit, Vec<f64>)>, PipelineError> {
-    if (rows.n_decisions() as u64) < blueprint.schedule.minimum_rows.max(1) {
-        return Ok(None);
-    }
-    let labels = labels(blueprint, rows)?;
-    let split = split(rows.event_times(), blueprint.label_window_us());
-    let usable = split.filter(|split| {
-        let differ = labels[..split.n_train].windows(2).any(|pair| pair[0] != pair[1]);
-        differ && enough::what_is_missing(&blueprint.learning_target(), split, &labels, rows.decisions()).is_none()
-    });
-    Ok(usable.map(|split| (split, labels)))
-}
-
-/// One sentence about why rows cannot be fitted on.
-fn what_is_missing(blueprint: &Blueprint, rows: &TrainingRows) -> Result<String, PipelineError> {
+/// The split and the labels of rows that can be fitted on; one sentence about what is missing where they cannot.
+fn usable(blueprint: &Blueprint, rows: &TrainingRows) -> Result<Result<(TimeSplit, Vec<f64>), String>, PipelineError> {
     let (n_decisions, minimum) = (rows.n_decisions() as u64, blueprint.schedule.minimum_rows.max(1));
     if n_decisions < minimum {
-        return Ok(format!(
+        return Ok(Err(format!(
             "{n_decisions} decisions have a closed window and a label, the blueprint asks for {minimum}: {} more are needed",
             minimum - n_decisions
-        ));
+        )));
     }
-    let Some(split) = split(rows.event_times(), blueprint.label_window_us()) else {
-        return Ok(format!(
-            "all {n_decisions} labelled decisions were made at one time, so none can be set aside to validate on"
-        ));
-    };
     let labels = labels(blueprint, rows)?;
-    if let Some(missing) = enough::what_is_missing(&blueprint.learning_target(), &split, &labels, rows.decisions()) {
-        return Ok(missing);
+    let Some(split) = split(rows.event_times(), blueprint.label_window_us()) else {
+        return Ok(Err(format!(
+            "all {n_decisions} labelled decisions were made at one time, so none can be set aside to validate on"
+        )));
+    };
+    let target = blueprint.learning_target();
+    if let Some(missing) = enough::what_is_missing(&target, &split, &labels, rows.decisions()) {
+        return Ok(Err(missing));
+    }
+    if labels[..split.n_train].windows(2).any(|pair| pair[0] != pair[1]) {
+        return Ok(Ok((split, labels)));
     }
     let label = labels.first().copied().unwrap_or_default();
-    let word = match blueprint.learning_target() {
+    let word = match target {
         LearningTarget::MultiClass { classes } => format!("`{}`", classes[label as usize]),
         LearningTarget::Binary => (if label == 0.0 { "`no`" } else { "`yes`" }).to_owned(),
         _ => label.to_string(),
     };
-    Ok(format!(
+    Ok(Err(format!(
         "all {} labels to fit on are {word}, so there is nothing to tell apart; outcomes of another kind are needed",
         split.n_train
-    ))
+    )))
 }
 
 /// The label of every row.
-fn labels(blueprint: &Blueprint, rows: &TrainingRows) -> Result<Vec<f64>, PipelineError> {
+pub(crate) fn labels(blueprint: &Blueprint, rows: &TrainingRows) -> Result<Vec<f64>, PipelineError> {
     let label = |row_idx| rows.label(row_idx).filter(|label| label.is_finite());
     (0..rows.len())
         .map(|row_idx| {
@@ -368,11 +368,7 @@ async fn old_sets_with_rows(
     strategy: &StrategyName,
     keep: usize,
 ) -> Result<Vec<String>, PipelineError> {
-    let of_strategy = ident("strategy").eq(lit(strategy.as_str()));
-    let mut sets = Vec::new();
-    for batch in collect(session, "training_sets", |frame| frame.filter(of_strategy)).await? {
-        sets.extend(training_sets_from_batch(&batch)?);
-    }
+    let mut sets = of_strategy(session, strategy).await?;
     sets.sort_by(|a, b| (b.built_at, &b.training_set_id).cmp(&(a.built_at, &a.training_set_id)));
     let mut with_rows = HashSet::new();
     let ids_only = |frame: DataFrame| frame.select(vec![ident("training_set_id")])?.distinct();

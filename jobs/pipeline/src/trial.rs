@@ -39,6 +39,14 @@ pub(crate) struct Trial {
     pub over_limit: Option<String>,
 }
 
+impl Trial {
+    /// What it came to; `None` where it failed, was stopped, or came to no number.
+    pub fn complete_value(&self) -> Option<f64> {
+        let fitted = self.fitted.as_ref().ok()?;
+        Some(fitted.value).filter(|value| value.is_finite() && fitted.is_complete)
+    }
+}
+
 /// A model that a trial ended with.
 #[derive(Debug, Clone)]
 pub(crate) struct FittedTrial {
@@ -227,6 +235,8 @@ struct Run<'r> {
     fold_values: Vec<f64>,
     n_rounds: Vec<u32>,
     artifacts: Vec<Arc<[u8]>>,
+    /// The latest of these in its bundle.
+    latest: Option<Bundle>,
     losses: Vec<f64>,
     cpu_seconds: f64,
 }
@@ -239,6 +249,7 @@ impl<'r> Run<'r> {
             fold_values: Vec::new(),
             n_rounds: Vec::new(),
             artifacts: Vec::new(),
+            latest: None,
             losses: Vec::new(),
             cpu_seconds: 0.0,
         }
@@ -248,7 +259,15 @@ impl<'r> Run<'r> {
     fn take(&mut self, fold: Fold<'_>, training: &Training<'_>, parameters: &Parameters) -> Result<(), PipelineError> {
         let n_rounds = training.best_rounds();
         let artifact = training.artifact(n_rounds)?;
-        let judged = judged(self.problem, self.encoding, &artifact, fold)?;
+        let problem = self.problem;
+        let bundle = provisional(
+            problem.applied,
+            problem.target,
+            self.encoding,
+            &Calibration::Identity,
+            &artifact,
+        )?;
+        let judged = judged_by(problem, &bundle, fold)?;
         tracing::debug!(
             strategy = %self.problem.applied.blueprint.name, parameters = parameters.to_json(), value = judged.value,
             n_rounds, "trial"
@@ -257,6 +276,7 @@ impl<'r> Run<'r> {
         self.losses.extend(judged.losses);
         self.n_rounds.push(n_rounds);
         self.artifacts.push(artifact.into());
+        self.latest = Some(bundle);
         Ok(())
     }
 
@@ -271,13 +291,15 @@ impl<'r> Run<'r> {
     }
 
     fn ended(&mut self, is_complete: bool) -> Result<FittedTrial, PipelineError> {
-        let latest = self.artifacts.last().ok_or(PipelineError::NoModelInBundle)?;
-        let latency = latency(self.problem, self.encoding, latest)?;
+        let (Some(artifact), Some(bundle)) = (self.artifacts.last(), &self.latest) else {
+            return Err(PipelineError::NoModelInBundle);
+        };
+        let latency = latency_of(self.problem, bundle)?;
         let n_folds = self.fold_values.len();
         Ok(FittedTrial {
             value: self.fold_values.iter().sum::<f64>() / n_folds as f64,
             n_rounds: (self.n_rounds.iter().sum::<u32>() / n_folds as u32).max(1),
-            artifact_bytes: packed(latest).len() as u64,
+            artifact_bytes: packed(artifact).len() as u64,
             latency,
             cpu_seconds: self.cpu_seconds,
             feature_cost_us: feature_cost_us(self.problem, self.encoding),
@@ -319,6 +341,10 @@ pub(crate) fn judged(
         &Calibration::Identity,
         artifact,
     )?;
+    judged_by(problem, &bundle, fold)
+}
+
+fn judged_by(problem: &Problem<'_>, bundle: &Bundle, fold: Fold<'_>) -> Result<Judged, PipelineError> {
     let model = bundle.model().ok_or(PipelineError::NoModelInBundle)?;
     let mut scratch = Scratch::new();
     let (rows, labels): (&Matrix, _) = (fold.validation.rows, fold.validation.labels);
@@ -355,6 +381,10 @@ pub(crate) fn latency(problem: &Problem<'_>, encoding: &Encoding, artifact: &[u8
         &Calibration::Identity,
         artifact,
     )?;
+    latency_of(problem, &bundle)
+}
+
+fn latency_of(problem: &Problem<'_>, bundle: &Bundle) -> Result<Latency, PipelineError> {
     Ok(measure(
         bundle.model().ok_or(PipelineError::NoModelInBundle)?,
         problem.samples,

@@ -6,15 +6,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use lakeloop_decide::Model;
 use lakeloop_domain::{ActionBelief, Belief, Blueprint, Uncertainty};
 use lakeloop_stats::posterior::{Line, Scored, lines, rows_per_context};
 
-use crate::error::PipelineError;
-use crate::rows::{FeatureLayout, TrainingRows};
-use crate::scoring::score;
+use crate::rows::TrainingRows;
 
-/// Rows with their labels: those that a model was fitted on, and those that it was not.
+/// Rows with their labels and what a model scores them: those that it was fitted on, and those that it was not.
 pub(crate) struct Seen<'a> {
     /// All rows.
     pub rows: &'a TrainingRows,
@@ -24,19 +21,17 @@ pub(crate) struct Seen<'a> {
     pub train: Range<usize>,
     /// The positions of the others.
     pub validation: Range<usize>,
+    /// The scores of those fitted on.
+    pub own_scores: &'a [f64],
+    /// The scores of the others.
+    pub validation_scores: &'a [f64],
 }
 
 /// How sure a model is, by its scores of the validation rows; `None` where it does not score each action, or has too little
 /// to tell.
-pub(crate) fn uncertainty(
-    blueprint: &Blueprint,
-    model: &Model,
-    layout: &FeatureLayout,
-    seen: &Seen<'_>,
-    validation_scores: &[f64],
-) -> Result<Option<Uncertainty>, PipelineError> {
+pub(crate) fn uncertainty(blueprint: &Blueprint, seen: &Seen<'_>) -> Option<Uncertainty> {
     if !blueprint.action_is_feature() {
-        return Ok(None);
+        return None;
     }
     let actions = blueprint.actions();
     let positions: HashMap<&str, usize> = actions
@@ -53,8 +48,8 @@ pub(crate) fn uncertainty(
     for action_idx in seen.train.clone().filter_map(action_of) {
         n_fitted[action_idx] += 1;
     }
-    let own_scores = score(model, layout, seen.rows, seen.train.clone())?;
-    let own_error = mean_square(&own_scores, &seen.labels[seen.train.clone()]);
+    let (own_scores, validation_scores) = (seen.own_scores, seen.validation_scores);
+    let own_error = mean_square(own_scores, &seen.labels[seen.train.clone()]);
     let other_error = mean_square(validation_scores, &seen.labels[seen.validation.clone()]);
     let per_context = rows_per_context(own_error, other_error, own_scores.len(), actions.len());
     let rows: Vec<Scored> = seen
@@ -69,7 +64,7 @@ pub(crate) fn uncertainty(
             })
         })
         .collect();
-    Ok(lines(&rows, &n_fitted, per_context).map(|lines| Uncertainty {
+    lines(&rows, &n_fitted, per_context).map(|lines| Uncertainty {
         center: lines.center,
         actions: actions
             .iter()
@@ -80,7 +75,7 @@ pub(crate) fn uncertainty(
             })
             .collect(),
         unseen: belief(&lines.unseen),
-    }))
+    })
 }
 
 fn belief(line: &Line) -> Belief {
@@ -101,13 +96,8 @@ fn mean_square(scores: &[f64], labels: &[f64]) -> f64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::ops::ControlFlow;
-    use std::sync::Arc;
-
-    use crate::context::Clock;
-    use crate::fit::{Follower, Start, Work, fit};
-    use crate::search::Asked;
-    use crate::simulated::{Row, applied, training_data, training_rows};
+    use crate::fit::fit_unfollowed;
+    use crate::simulated::{Row, applied, training_data, training_rows, work};
     use lakeloop_domain::FeatureValue;
     use rand::RngExt as _;
 
@@ -136,21 +126,7 @@ x = "number"
             }
         });
         let data = training_data(&applied, rows);
-        let clock: Clock = Arc::new(|| 0);
-        let work = Work {
-            applied: &applied,
-            data: &data,
-            live: None,
-            seed: 1,
-            max_threads: 2,
-            clock: &clock,
-            start: Start::default(),
-        };
-        let mut follower = Follower {
-            ended: &mut |_, _, _| Ok(()),
-            asked: &|| Asked::GoOn,
-        };
-        let fitted = fit(&work, |_| ControlFlow::Continue(()), &mut follower).unwrap();
+        let fitted = fit_unfollowed(&work(&applied, &data)).unwrap();
         let found = fitted.winner.unwrap().uncertainty.unwrap();
         let deviation = |action: &str| found.of(action).of_score(found.center, found.center).1;
         let (often, seldom, never) = (deviation("often"), deviation("seldom"), deviation("never"));

@@ -11,8 +11,6 @@ use lakeloop_domain::{
     Uncertainty,
 };
 use lakeloop_lake::artifact::packed;
-use lakeloop_stats::Example;
-use lakeloop_stats::metrics::auc;
 
 use crate::calibrate::{Raw, calibration};
 use crate::card::{Evidence, card};
@@ -30,9 +28,9 @@ use crate::parameters::Parameters;
 use crate::parity::{self, Reference};
 use crate::promote::Facts;
 use crate::rows::FeatureLayout;
-use crate::scoring::score;
-use crate::search::{Problem, Search};
-use crate::trial::{configured, losses_of, options, provisional};
+use crate::scoring::{score, score_encoded};
+use crate::search::Problem;
+use crate::trial::{Trial, configured, losses_of, options, provisional};
 use crate::uncertainty::{Seen, uncertainty};
 use crate::xgb::{LabelledMatrix, Predictor, Trainer};
 
@@ -127,24 +125,53 @@ pub(crate) fn fit_all_rows(
     let mut training = trainer.begin(&winner.parameters)?;
     training.go_on(winner.n_rounds, &|| false)?;
     let artifact = training.artifact(winner.n_rounds)?;
+    winner.parity_max_abs = in_parity(work, layout, problem, (&encoding, &artifact))?.parity_max_abs;
     let bundle = provisional(work.applied, problem.target, &encoding, &winner.calibration, &artifact)?;
-    let raw = provisional(
-        work.applied,
-        problem.target,
-        &encoding,
-        &Calibration::Identity,
-        &artifact,
-    )?;
-    let reference = Reference {
-        predictor: Predictor::load(&artifact, &encoding.columns)?,
-        encoder: Encoder::new(&encoding)?,
-    };
-    let validation = data.validation();
-    winner.parity_max_abs = parity::check(loaded(&raw)?, &reference, layout, &data.rows, validation)?;
     winner.latency = measure(loaded(&bundle)?, problem.samples)?;
     winner.encoding = encoding;
     winner.artifact = artifact;
     Ok(())
+}
+
+/// A model that agrees with libxgboost on the validation rows.
+struct InParity {
+    /// The model without calibration, in its bundle.
+    raw: Bundle,
+    /// The same inside libxgboost.
+    predictor: Predictor,
+    /// The largest difference between the two.
+    parity_max_abs: f64,
+}
+
+/// Loads a model into the serving code and into libxgboost, which must agree.
+fn in_parity(
+    work: &Work<'_>,
+    layout: &FeatureLayout,
+    problem: &Problem<'_>,
+    (encoding, artifact): (&Encoding, &[u8]),
+) -> Result<InParity, PipelineError> {
+    let raw = provisional(work.applied, problem.target, encoding, &Calibration::Identity, artifact)?;
+    let reference = Reference {
+        predictor: Predictor::load(artifact, &encoding.columns)?,
+        encoder: Encoder::new(encoding)?,
+    };
+    let (rows, validation) = (&work.data.rows, work.data.validation());
+    let parity_max_abs = parity::check(loaded(&raw)?, &reference, layout, rows, validation)?;
+    Ok(InParity {
+        raw,
+        predictor: reference.predictor,
+        parity_max_abs,
+    })
+}
+
+/// What is known of the chosen model before it is looked at.
+pub(crate) struct Known<'a> {
+    /// Every trial of the search.
+    pub trials: &'a [Trial],
+    /// What the guards told.
+    pub notes: Vec<String>,
+    /// Why this target and this loss.
+    pub chosen_because: String,
 }
 
 /// Checks, calibrates, compares and describes the chosen model.
@@ -153,19 +180,17 @@ pub(crate) fn winner_of(
     layout: &FeatureLayout,
     problem: &Problem<'_>,
     choice: &Choice,
-    (search, notes): (&Search, Vec<String>),
+    known: Known<'_>,
 ) -> Result<Winner, PipelineError> {
     let (data, target, artifact) = (work.data, problem.target, &*choice.artifact);
-    let raw_bundle = provisional(work.applied, target, problem.encoding, &Calibration::Identity, artifact)?;
-    let raw_model = loaded(&raw_bundle)?;
-    let reference = Reference {
-        predictor: Predictor::load(artifact, &problem.encoding.columns)?,
-        encoder: Encoder::new(problem.encoding)?,
-    };
-    let parity_max_abs = parity::check(raw_model, &reference, layout, &data.rows, data.validation())?;
+    let InParity {
+        raw,
+        predictor,
+        parity_max_abs,
+    } = in_parity(work, layout, problem, (problem.encoding, artifact))?;
 
     let LabelledMatrix { labels, weights, .. } = problem.validation;
-    let raw = score(raw_model, layout, &data.rows, data.validation())?;
+    let raw = score_encoded(loaded(&raw)?, problem.validation.rows)?;
     let started = Instant::now();
     // An order is learned from whole rankings, which the folds may cut.
     let folds = match target {
@@ -198,27 +223,31 @@ pub(crate) fn winner_of(
 
     let bundle = provisional(work.applied, target, problem.encoding, &calibration.map, artifact)?;
     let latency = measure(loaded(&bundle)?, problem.samples)?;
-    let served = score(loaded(&bundle)?, layout, &data.rows, data.validation())?;
+    let served = score_encoded(loaded(&bundle)?, problem.validation.rows)?;
+    let served_losses = losses_of(problem, &served);
     let seen = Seen {
         rows: &data.rows,
         labels: &data.labels,
         train: data.train(),
         validation: data.validation(),
+        own_scores: &score_encoded(loaded(&bundle)?, problem.train.rows)?,
+        validation_scores: &served,
     };
-    let uncertainty = uncertainty(&work.applied.blueprint, loaded(&bundle)?, layout, &seen, &served)?;
+    let uncertainty = uncertainty(&work.applied.blueprint, &seen);
     let card = card(&Evidence {
         work,
         problem,
-        predictor: &reference.predictor,
+        predictor: &predictor,
         raw: &raw,
         served: &served,
+        served_losses: &served_losses,
         clusters,
         folds: &folds,
         calibration: &calibration,
         intervals,
         rungs: &rungs,
-        notes: &notes,
-        trials: &search.trials,
+        notes: &known.notes,
+        trials: known.trials,
         artifact_bytes: packed(artifact).len(),
         n_rounds: choice.n_rounds,
         latency,
@@ -230,7 +259,7 @@ pub(crate) fn winner_of(
             .iter()
             .filter_map(|baseline| Some((*baseline, gain_over(&rungs, *baseline)?)))
             .collect(),
-        over_live: over_live(work, layout, problem, &losses_of(problem, &served)),
+        over_live: over_live(work, layout, problem, &served_losses),
     };
     let constant = rungs.iter().find(|(rung, _)| rung.baseline == Baseline::Constant);
     Ok(Winner {
@@ -242,15 +271,18 @@ pub(crate) fn winner_of(
         n_rounds: choice.n_rounds,
         target: target.clone(),
         metric: problem.metric,
-        chosen_because: String::new(),
+        chosen_because: known.chosen_because,
         value: choice.value,
         baseline: constant.and_then(|(rung, _)| baseline(problem, &rung.scores)),
-        auc: area_under_curve(target, &raw, labels, weights),
+        auc: match target {
+            LearningTarget::Binary => Metric::Auc.value(target, &raw, labels, weights),
+            _ => None,
+        },
         latency,
         parity_max_abs,
         facts,
         interval: intervals.map(|intervals| intervals.served),
-        notes,
+        notes: known.notes,
         card,
     })
 }
@@ -343,20 +375,4 @@ fn unseen_from(work: &Work<'_>, live: &ModelRecord) -> usize {
 fn live_scores(work: &Work<'_>, live: &ModelRecord, layout: &FeatureLayout) -> Result<Vec<f64>, PipelineError> {
     let bundle = Bundle::new(work.applied.clone(), Some(Model::from_record(live)?))?;
     score(loaded(&bundle)?, layout, &work.data.rows, work.data.validation())
-}
-
-fn area_under_curve(target: &LearningTarget, scores: &[f64], labels: &[f64], weights: Option<&[f64]>) -> Option<f64> {
-    if *target != LearningTarget::Binary {
-        return None;
-    }
-    let examples = scores
-        .iter()
-        .zip(labels)
-        .enumerate()
-        .map(|(row_idx, (score, label))| Example {
-            score: *score,
-            label: *label != 0.0,
-            weight: weights.map_or(1.0, |weights| weights[row_idx]),
-        });
-    auc(&examples.collect::<Vec<_>>())
 }

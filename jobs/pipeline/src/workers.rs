@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::PipelineError;
 use crate::parameters::Space;
 use crate::race::Rungs;
-use crate::search::{Asked, Deadline, LOOKBACK, Problem, SoFar, Watcher, ended, parameters_of, value_of};
+use crate::search::{Asked, Deadline, LOOKBACK, Problem, SoFar, Watcher, ended, parameters_of};
 use crate::trial::{Trainers, Trial, run};
 
 /// Up to this many encoded values every thread gets a copy of the train rows of its own (80 MB); beyond it, one fit at a
@@ -113,7 +113,7 @@ fn watch(
 ) -> Result<(), PipelineError> {
     // Trials with fewer features come after those that are counted.
     let before = || problem.ended_before.iter().filter(|(idx, _)| *idx < n_trials);
-    let values = before().filter_map(|(_, trial)| value_of(trial));
+    let values = before().filter_map(|(_, trial)| trial.complete_value());
     let mut best = values.min_by(|a, b| problem.metric.badness(*a).total_cmp(&problem.metric.badness(*b)));
     let mut n_done = before().count() as u32;
     loop {
@@ -138,7 +138,7 @@ fn watch(
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
             }
         };
-        let values = best.into_iter().chain(value_of(&trial));
+        let values = best.into_iter().chain(trial.complete_value());
         best = values.min_by(|a, b| problem.metric.badness(*a).total_cmp(&problem.metric.badness(*b)));
         (watcher.ended)(idx, &trial)?;
         n_done += 1;

@@ -3,10 +3,9 @@
 mod importance;
 mod slices;
 
-use chrono::{DateTime, SecondsFormat};
 use lakeloop_domain::{
     Baseline, CardBaseline, CardCalibration, CardCost, CardData, CardInterval, CardLift, CardMetric, CardReliability,
-    LearningTarget, Micros, ModelCard,
+    LearningTarget, ModelCard,
 };
 use lakeloop_stats::Example;
 use lakeloop_stats::clustered::{clustered_auc, clustered_mean};
@@ -15,6 +14,7 @@ use lakeloop_stats::reliability::{lift, reliability};
 
 use crate::calibrate::Chosen;
 use crate::error::PipelineError;
+use crate::evaluate::words::instant;
 use crate::fit::Work;
 use crate::interval::Intervals;
 use crate::ladder::Rung;
@@ -46,6 +46,8 @@ pub(crate) struct Evidence<'a> {
     pub raw: &'a [f64],
     /// Its scores as they are served.
     pub served: &'a [f64],
+    /// What these lose on each row.
+    pub served_losses: &'a [f64],
     /// For each validation row the cluster that it belongs to.
     pub clusters: &'a [usize],
     /// Its parameters on folds.
@@ -131,16 +133,11 @@ fn data(evidence: &Evidence<'_>) -> CardData {
     }
 }
 
-fn instant(at: Micros) -> String {
-    DateTime::from_timestamp_micros(at)
-        .map_or_else(|| at.to_string(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
-}
-
 fn metrics(evidence: &Evidence<'_>) -> Vec<CardMetric> {
     let (target, labels) = (evidence.problem.target, evidence.problem.validation.labels);
     let weights = evidence.problem.validation.weights;
-    let served_losses = losses_of(evidence.problem, evidence.served);
-    let found = clustered_mean(&served_losses, evidence.clusters, weights);
+    let served_losses = evidence.served_losses;
+    let found = clustered_mean(served_losses, evidence.clusters, weights);
     let by = found.map_or("", |found| {
         if found.n_clusters == labels.len() {
             "independent rows"
@@ -155,7 +152,7 @@ fn metrics(evidence: &Evidence<'_>) -> Vec<CardMetric> {
     let interval = found.and_then(|found| found.interval(CONFIDENCE));
     let mut metrics = vec![CardMetric {
         name: metric_name(target).to_owned(),
-        value: metric(target, &served_losses, weights).unwrap_or(f64::NAN),
+        value: metric(target, served_losses, weights).unwrap_or(f64::NAN),
         interval: interval.map(|interval| (root(interval.low), root(interval.high))),
         method: format!("Student's t, {by}"),
     }];

@@ -11,7 +11,6 @@ use lakeloop_stats::looks::{holm, upper_tail};
 use super::Evidence;
 use crate::guards::values_of;
 use crate::loss::metric;
-use crate::trial::losses_of;
 
 /// With fewer rows a slice says little.
 const MIN_ROWS: usize = 50;
@@ -30,7 +29,7 @@ const MAX_TOLD: usize = 20;
 pub(super) fn weak_slices(evidence: &Evidence<'_>, importance: &[CardImportance]) -> (Vec<CardSlice>, usize) {
     let problem = evidence.problem;
     let target = problem.target;
-    let losses = losses_of(problem, evidence.served);
+    let losses = evidence.served_losses;
     let mut slices = Vec::new();
     for important in importance.iter().take(MAX_COLUMNS) {
         let found = problem
@@ -41,7 +40,7 @@ pub(super) fn weak_slices(evidence: &Evidence<'_>, importance: &[CardImportance]
         let Some(column_idx) = found else { continue };
         let values = values_of(problem.validation.rows, column_idx, 0, problem.validation.rows.n_rows());
         for (words, rows) in cut(&problem.encoding.columns[column_idx], &values) {
-            slices.extend(compare(&losses, evidence.clusters, &rows).map(|p_value| {
+            slices.extend(compare(losses, evidence.clusters, &rows).map(|p_value| {
                 let within = |is_within: bool| -> Vec<f64> {
                     let kept = losses.iter().zip(&rows).filter(|(_, row)| **row == is_within);
                     kept.map(|(loss, _)| *loss).collect()

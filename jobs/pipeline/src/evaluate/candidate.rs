@@ -86,10 +86,7 @@ pub(crate) async fn model_of(
 ) -> Result<Option<ModelRecord>, PipelineError> {
     match by {
         DecidingModel::None | DecidingModel::Refitted => Ok(None),
-        DecidingModel::Live => {
-            let live = registry::live(lake).await?;
-            Ok(live.into_iter().find(|model| model.strategy == *strategy))
-        }
+        DecidingModel::Live => Ok(registry::live_of(lake, strategy).await?),
         DecidingModel::Version(version) => {
             let found = registry::get(lake, strategy, version).await?;
             match found {

@@ -18,7 +18,8 @@ use crate::error::PipelineError;
 use crate::matrix::{encode, learn_encoding};
 use crate::parameters::Parameters;
 use crate::rows::{FeatureLayout, TrainingRows};
-use crate::scoring::score;
+use crate::scoring::score_encoded;
+use crate::training_set::labels;
 use crate::trial::unregistered;
 use crate::uncertainty::{Seen, uncertainty};
 use crate::weights::row_weights;
@@ -156,15 +157,7 @@ fn fit_fold(
     let layout = FeatureLayout::new(blueprint);
     let encoding = learn_encoding(blueprint, &layout, &taken, 0..n_fit)?;
     let encoder = Encoder::new(&encoding)?;
-    let labels: Vec<f64> = (0..taken.len())
-        .map(|row_idx| {
-            let label = taken.label(row_idx).filter(|label| label.is_finite());
-            label.ok_or_else(|| PipelineError::Label {
-                strategy: blueprint.name.clone(),
-                row_idx,
-            })
-        })
-        .collect::<Result<_, _>>()?;
+    let labels = labels(blueprint, &taken)?;
     let train = encode(&layout, &taken, 0..n_fit, &encoder)?;
     let validation = encode(&layout, &taken, n_fit..n_fit + n_stop, &encoder)?;
     let options = TrainerOptions {
@@ -196,10 +189,11 @@ fn fit_fold(
         labels: &labels,
         train: 0..n_fit,
         validation: n_fit..n_fit + n_stop,
+        own_scores: &score_encoded(&model, &train)?,
+        validation_scores: &score_encoded(&model, &validation)?,
     };
-    let scores = score(&model, &layout, &taken, seen.validation.clone())?;
     Ok(FittedFold {
-        uncertainty: uncertainty(blueprint, &model, &layout, &seen, &scores)?,
+        uncertainty: uncertainty(blueprint, &seen),
         n_learned: (n_fit + n_stop) as u64,
         target,
         encoding,

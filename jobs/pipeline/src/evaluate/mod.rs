@@ -28,11 +28,10 @@ pub use rows::EvaluationRows;
 
 pub(crate) use candidate::{bundle_of, model_of};
 
-use datafusion::prelude::{SessionContext, ident, lit};
+use datafusion::prelude::SessionContext;
 use lakeloop_decide::Scratch;
 use lakeloop_domain::{AppliedBlueprint, Blueprint, DecisionKind, EvaluationId, LearningTarget, Micros, ModelRecord};
 use lakeloop_lake::blueprints;
-use lakeloop_lake::rows::{TrainingSet, training_sets_from_batch};
 use lakeloop_sql::{Pins, session};
 use lakeloop_stats::Bootstrap;
 use lakeloop_stats::off_policy::Rules;
@@ -40,6 +39,7 @@ use lakeloop_stats::off_policy::Rules;
 use crate::context::JobContext;
 use crate::error::PipelineError;
 use crate::rows::FeatureLayout;
+use crate::training_set;
 use candidate::Deciding;
 use estimates::{Estimated, How, WithoutQHat, of_log, of_slates};
 use expected::{CrossFit, Fitting, FoldBundles, cross_fit, scoring_each_action};
@@ -172,19 +172,23 @@ pub async fn evaluate(
     };
     if work.judged.blueprint.ranks() {
         let latest = as_of.saturating_sub(work.judged.blueprint.label_window_us());
-        let fitted = work.refitted_on_a_thread().await?;
-        let (work, refitted) = fitted;
-        let deciding = deciding(&work.bundle, refitted.as_ref());
-        let (log, n_left_out) = rankings::slates(&session, &work.rows, &deciding, name, (from, latest)).await?;
+        let rankings = rankings::rankings(&session, name, from, latest).await?;
+        let of_rankings = move || {
+            let refitted = work.refitted()?;
+            let bundles = refitted.map(|models| models.bundles(&work.judged)).transpose()?;
+            let deciding = deciding(&work.bundle, bundles.as_ref());
+            let (log, n_left_out) = rankings::slates(&work.rows, &deciding, &rankings)?;
+            let counts = (log.n_slates(), log.n_units());
+            Ok::<_, PipelineError>((of_slates(&log, &work.how), counts, n_left_out))
+        };
+        let (estimated, counts, n_left_out) = tokio::task::spawn_blocking(of_rankings)
+            .await
+            .map_err(PipelineError::BrokeOff)??;
         if n_left_out > 0 {
             notes.push(format!(
                 "{n_left_out} rankings have positions without a label and are left out"
             ));
         }
-        let counts = (log.n_slates(), log.n_units());
-        let estimated = tokio::task::spawn_blocking(move || of_slates(&log, &work.how))
-            .await
-            .map_err(PipelineError::BrokeOff)?;
         return Ok(setting.report(estimated, counts, notes));
     }
     let counts = (work.rows.len(), work.rows.n_units());
@@ -266,23 +270,16 @@ async fn not_fitted_on(
     notes: &mut Vec<String>,
 ) -> Result<Option<Micros>, PipelineError> {
     let Some(model) = model else { return Ok(None) };
-    let id = &model.provenance.training_set_id;
-    let frame = session.table("training_sets").await.map_err(PipelineError::OldRows)?;
-    let frame = frame.filter(ident("training_set_id").eq(lit(id.as_str())));
-    let batches = match frame {
-        Ok(frame) => frame.collect().await,
-        Err(error) => Err(error),
-    };
-    let mut sets: Vec<TrainingSet> = Vec::new();
-    for batch in batches.map_err(PipelineError::OldRows)? {
-        sets.extend(training_sets_from_batch(&batch)?);
-    }
+    let sets = training_set::of_strategy(session, &model.strategy).await?;
+    let set = sets
+        .iter()
+        .find(|set| set.training_set_id == model.provenance.training_set_id);
     let fitted_by = blueprints::history(&ctx.lake, &model.strategy).await?;
     let fitted_by = fitted_by
         .iter()
         .find(|applied| applied.version == model.provenance.blueprint_version)
         .map(|applied| &applied.blueprint);
-    let from = sets.first().and_then(|set| match fitted_by {
+    let from = set.and_then(|set| match fitted_by {
         Some(blueprint) if blueprint.learning.fits_all_rows() => {
             Some(set.as_of.saturating_sub(blueprint.label_window_us()).saturating_add(1))
         }
@@ -327,17 +324,6 @@ impl Work {
             DecidingModel::Refitted => cross_fit(&self.judged, &self.rows, self.fitting).map(Some),
             DecidingModel::Live | DecidingModel::Version(_) | DecidingModel::None => Ok(None),
         }
-    }
-
-    async fn refitted_on_a_thread(self) -> Result<(Self, Option<FoldBundles>), PipelineError> {
-        let refit = move || {
-            let refitted = self.refitted()?;
-            let bundles = refitted.map(|models| models.bundles(&self.judged)).transpose()?;
-            Ok((self, bundles))
-        };
-        tokio::task::spawn_blocking(refit)
-            .await
-            .map_err(PipelineError::BrokeOff)?
     }
 
     /// Every estimate of a policy over actions, with what must be said beside them.

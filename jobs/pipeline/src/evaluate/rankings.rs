@@ -16,14 +16,11 @@ use crate::rows::FeatureLayout;
 
 /// The slates of a strategy that ranks, for a candidate, with how many rankings were left out because a position of them has
 /// no label.
-pub(crate) async fn slates(
-    ctx: &SessionContext,
+pub(crate) fn slates(
     rows: &EvaluationRows,
     deciding: &Deciding<'_>,
-    strategy: &StrategyName,
-    (from, until): (Option<Micros>, Micros),
+    rankings: &HashMap<String, Ranking>,
 ) -> Result<(SlateLog, usize), PipelineError> {
-    let rankings = rankings(ctx, strategy, from, until).await?;
     let mut slates = Slates {
         rows,
         deciding,
@@ -46,7 +43,7 @@ pub(crate) async fn slates(
 }
 
 /// Every ranking of a range of time by its decision's id; of repeated ones the one received first, as in the training query.
-async fn rankings(
+pub(crate) async fn rankings(
     ctx: &SessionContext,
     strategy: &StrategyName,
     from: Option<Micros>,

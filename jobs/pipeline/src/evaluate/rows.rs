@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use arrow::array::{AsArray as _, RecordBatch, StringArray};
-use arrow::datatypes::Float64Type;
 use arrow::error::ArrowError;
 use datafusion::prelude::SessionContext;
 use lakeloop_domain::{Blueprint, LearningTarget, Micros};
@@ -19,9 +18,7 @@ const CERTAIN: f64 = 1.0 - 1e-12;
 /// The labelled decisions of a strategy, or the labelled candidates of its rankings, in the order of time.
 pub struct EvaluationRows {
     pub(crate) rows: TrainingRows,
-    decision_ids: StringArray,
     candidates: StringArray,
-    propensities: Vec<f64>,
     units: Vec<u64>,
     n_units: usize,
     positions: Vec<usize>,
@@ -66,9 +63,7 @@ impl EvaluationRows {
             }
         }
         Ok(Self {
-            decision_ids: column("decision_id")?.as_string::<i32>().clone(),
             candidates: column("candidate")?.as_string::<i32>().clone(),
-            propensities: column("propensity")?.as_primitive::<Float64Type>().values().to_vec(),
             n_units: numbers.len(),
             units,
             positions,
@@ -94,7 +89,7 @@ impl EvaluationRows {
 
     /// Which decision a row stems from.
     pub fn decision_id(&self, row_idx: usize) -> &str {
-        self.decision_ids.value(row_idx)
+        self.rows.decision_ids().value(row_idx)
     }
 
     /// The actions that caps blocked, in the order that the decision logged.
@@ -126,7 +121,7 @@ impl EvaluationRows {
 
     /// The logged probability of what was chosen; of a candidate at its position.
     pub(crate) fn propensity(&self, row_idx: usize) -> f64 {
-        self.propensities[row_idx]
+        self.rows.propensity(row_idx)
     }
 
     /// For whom it was decided, as a number.

@@ -4,7 +4,7 @@ use super::*;
 use crate::parity;
 use crate::promote::{Facts, Verdict, judge};
 use crate::rows::TrainingRows;
-use crate::simulated::{LATE, Row, applied, ended_trial, late, training_data, training_rows};
+use crate::simulated::{LATE, Row, applied, ended_trial, late, training_data, training_rows, work};
 use lakeloop_domain::{Baseline, FeatureValue};
 use rand::RngExt as _;
 use std::sync::Arc;
@@ -21,17 +21,8 @@ fn followed(work: &Work<'_>, so_far: impl FnMut(SoFar) -> ControlFlow<()>) -> Re
 fn fit_rows(text: &str, rows: impl Fn(&AppliedBlueprint) -> TrainingRows) -> Result<Fitted, PipelineError> {
     let applied = applied(text);
     let data = training_data(&applied, rows(&applied));
-    let clock: Clock = Arc::new(|| 0);
-    let work = Work {
-        applied: &applied,
-        data: &data,
-        live: None,
-        seed: 1,
-        max_threads: 2,
-        clock: &clock,
-        start: Start::default(),
-    };
-    followed(&work, |_| ControlFlow::Continue(()))
+    let work = work(&applied, &data);
+    fit_unfollowed(&work)
 }
 
 /// How far a search on labels that depend on nothing beats a constant, in standard errors.
@@ -91,16 +82,7 @@ fn null_distribution_of_the_gain_over_a_constant() {
 fn progress_is_told_before_the_first_trial_and_after_each() {
     let applied = applied(LATE);
     let data = training_data(&applied, training_rows(&applied, 300, 1, late));
-    let clock: Clock = Arc::new(|| 0);
-    let work = Work {
-        applied: &applied,
-        data: &data,
-        live: None,
-        seed: 1,
-        max_threads: 2,
-        clock: &clock,
-        start: Start::default(),
-    };
+    let work = work(&applied, &data);
     let mut told = Vec::new();
     let fitted = followed(&work, |so_far| {
         told.push((so_far.n_done, so_far.n_trials, so_far.best.is_some()));
@@ -122,19 +104,13 @@ fn progress_is_told_before_the_first_trial_and_after_each() {
 fn a_search_that_goes_on_counts_the_trials_that_were_planned_and_no_others() {
     let applied = applied(LATE);
     let data = training_data(&applied, training_rows(&applied, 300, 1, late));
-    let clock: Clock = Arc::new(|| 0);
     let work = Work {
-        applied: &applied,
-        data: &data,
-        live: None,
-        seed: 1,
-        max_threads: 1,
-        clock: &clock,
         start: Start {
             earlier_winners: Vec::new(),
             // The second one is without some features: those are counted from the number of trials on.
             ended_before: vec![(0, ended_trial(0.9)), (3, ended_trial(0.9))],
         },
+        ..work(&applied, &data)
     };
     let mut told = Vec::new();
     let fitted = followed(&work, |so_far| {
@@ -174,18 +150,14 @@ fn searched(more: &str, max_threads: u32, ended_before: Vec<(usize, Trial)>) -> 
     let text = LATE.replace("trials = 3", "trials = 24") + more;
     let applied = applied(&text);
     let data = training_data(&applied, training_rows(&applied, 1_500, 1, late));
-    let clock: Clock = Arc::new(|| 0);
     let work = Work {
-        applied: &applied,
-        data: &data,
-        live: None,
         seed: 5,
         max_threads,
-        clock: &clock,
         start: Start {
             earlier_winners: Vec::new(),
             ended_before,
         },
+        ..work(&applied, &data)
     };
     let mut ended = Vec::new();
     let mut follower = Follower {
@@ -255,16 +227,7 @@ fn a_budget_of_time_ends_the_search_and_all_rows_may_be_fitted_at_last() {
 fn whoever_asks_for_the_best_so_far_gets_it() {
     let applied = applied(&LATE.replace("trials = 3", "trials = 400"));
     let data = training_data(&applied, training_rows(&applied, 600, 1, late));
-    let clock: Clock = Arc::new(|| 0);
-    let work = Work {
-        applied: &applied,
-        data: &data,
-        live: None,
-        seed: 1,
-        max_threads: 2,
-        clock: &clock,
-        start: Start::default(),
-    };
+    let work = work(&applied, &data);
     let n_ended = std::cell::Cell::new(0);
     let mut follower = Follower {
         ended: &mut |_, _, _| {

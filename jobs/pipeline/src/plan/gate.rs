@@ -106,10 +106,7 @@ pub(crate) async fn value(
         return nothing("no decision is logged");
     }
     let candidate_applied = applied(parsed);
-    let live = registry::live(&ctx.lake)
-        .await?
-        .into_iter()
-        .find(|model| model.strategy == parsed.blueprint.name);
+    let live = registry::live_of(&ctx.lake, &parsed.blueprint.name).await?;
     let by = match bundle_of(&candidate_applied, live.as_ref()) {
         Ok(_) => DecidingModel::Live,
         Err(_) => DecidingModel::None,

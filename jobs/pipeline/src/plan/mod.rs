@@ -85,10 +85,7 @@ pub async fn plan(ctx: &JobContext, parsed: &ParsedBlueprint) -> Result<Plan, Pi
     let (session, _) = session(&ctx.lake, &Pins::default()).await?;
     let n_decisions = gate::n_decisions(&session, &parsed.blueprint).await?;
     let features = data::features(&session, &parsed.blueprint).await?;
-    let live = registry::live(&ctx.lake)
-        .await?
-        .into_iter()
-        .find(|model| model.strategy == *name);
+    let live = registry::live_of(&ctx.lake, name).await?;
     let model = model::model(&session, &applied(parsed), live.as_ref()).await?;
     let decides_otherwise = match (&in_force, change) {
         (_, Change::Unchanged) => false,

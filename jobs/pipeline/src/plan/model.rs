@@ -12,6 +12,7 @@ use lakeloop_sql::{DecisionRange, DecisionRows, decision_rows};
 
 use crate::error::PipelineError;
 use crate::evaluate::bundle_of;
+use crate::latency::Latency;
 
 /// Logged decisions that latency is measured on: the latest ones.
 const N_MEASURED: usize = 500;
@@ -148,20 +149,14 @@ fn measure(bundle: &Bundle, logged: &[DecisionRecord]) -> Option<(f64, f64)> {
         std::hint::black_box(rank(bundle, offered, record.decision_id.as_str(), &mut scratch).propensity);
     };
     logged.iter().for_each(&mut decide);
-    let mut times_us: Vec<f64> = logged
-        .iter()
-        .cycle()
-        .take(if logged.is_empty() { 0 } else { N_CALLS })
-        .map(|record| {
-            let started = Instant::now();
-            decide(record);
-            started.elapsed().as_secs_f64() * 1e6
-        })
-        .collect();
-    times_us.sort_by(f64::total_cmp);
-    let percentile = |percent: usize| {
-        let rank = (times_us.len() * percent).div_ceil(100).checked_sub(1)?;
-        times_us.get(rank).copied()
-    };
-    Some((percentile(50)?, percentile(99)?))
+    if logged.is_empty() {
+        return None;
+    }
+    let timed = logged.iter().cycle().take(N_CALLS).map(|record| {
+        let started = Instant::now();
+        decide(record);
+        started.elapsed().as_secs_f64() * 1e6
+    });
+    let latency = Latency::of(timed.collect());
+    Some((latency.p50_us, latency.p99_us))
 }

@@ -15,7 +15,7 @@ mod trainer;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub(crate) use saved::{Predictor, cut_saved, total_gains};
+pub(crate) use saved::{Predictor, cut_saved};
 pub(crate) use trainer::{MAX_ROUNDS, Stand, Trainer, TrainerOptions, Training};
 
 use lakeloop_domain::{EncodedColumn, FeatureType};

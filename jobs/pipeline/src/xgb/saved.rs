@@ -9,7 +9,7 @@ use crate::matrix::Matrix;
 pub(super) fn cut(booster: &Booster, n_rounds: u32) -> Result<Vec<u8>, XgbError> {
     let kept = booster
         .slice(0, n_rounds as i32)
-        .map_err(call("cut the model to its best round"))?;
+        .map_err(call("cut the model to its first rounds"))?;
     kept.save_buffer(true).map_err(call("save the model"))
 }
 
@@ -19,17 +19,6 @@ pub(crate) fn cut_saved(artifact: &[u8], n_rounds: u32) -> Result<Vec<u8>, XgbEr
         &Booster::load_buffer(artifact).map_err(call("load the saved model"))?,
         n_rounds,
     )
-}
-
-/// How much each column lowers the loss in all splits together, by name; columns that no split uses are absent.
-pub(crate) fn total_gains(artifact: &[u8]) -> Result<std::collections::HashMap<String, f64>, XgbError> {
-    let booster = Booster::load_buffer(artifact).map_err(call("load the saved model"))?;
-    let dumped = booster.dump_model_vec(true).map_err(call("list the splits"))?;
-    let mut gains = std::collections::HashMap::new();
-    for (column, gain) in dumped.iter().flat_map(|tree| tree.lines()).filter_map(split_of) {
-        *gains.entry(column.to_owned()).or_insert(0.0) += gain;
-    }
-    Ok(gains)
 }
 
 /// A saved model, loaded back into libxgboost.
@@ -60,9 +49,7 @@ impl Predictor {
             .predict(&dense(rows, &self.columns)?)
             .map_err(call("predict"))
     }
-}
 
-impl Predictor {
     /// For each column its share of the gain of all splits; all 0 for a model without splits.
     pub fn gains(&self) -> Result<Vec<f64>, XgbError> {
         let mut gains = vec![0.0; self.columns.len()];
@@ -84,8 +71,8 @@ impl Predictor {
         Ok(gains)
     }
 
-    /// For each column the mean over rows, and over outputs, of the size of its SHAP value (Lundberg et al. 2020, TreeSHAP), in units of
-    /// the margin.
+    /// For each column the mean over rows, and over outputs, of the size of its SHAP value (Lundberg et al. 2020, TreeSHAP), in
+    /// units of the margin.
     pub fn mean_shap(&self, rows: &Matrix) -> Result<Vec<f64>, XgbError> {
         let n_columns = self.columns.len();
         let mut sums = vec![0.0; n_columns];

@@ -273,13 +273,3 @@ fn quantiles_and_amounts_are_learned_as_such() {
         assert!((found - 5.0).abs() < 0.2, "the mean by power {power} is {found}");
     }
 }
-
-#[test]
-fn gains_are_told_by_column() {
-    let values: Vec<f32> = (0..800).map(|idx| idx as f32).collect();
-    let labels: Vec<f64> = (0..800).map(|idx| f64::from(u8::from(idx % 100 >= 50))).collect();
-    let fit = fit_one(&values, &labels, 700, &LearningTarget::Binary);
-    let gains = total_gains(&fit.artifact).unwrap();
-    assert_eq!(gains.len(), 1);
-    assert!(gains["x"] > 0.0);
-}
