@@ -216,7 +216,7 @@ pub struct CardCost {
     pub latency_p99_us: f64,
     /// Trials of the search.
     pub n_trials: usize,
-    /// Processor seconds of all trials, at most.
+    /// Processor seconds of the trials that came to a model, at most.
     pub search_cpu_seconds: f64,
     /// Seconds that folds, baselines and this card took.
     pub validation_seconds: f64,

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::example::Example;
-use crate::interval::{AucError, Interval};
+use crate::interval::{AucError, Interval, scores_by_class};
 use crate::student::student_two_sided;
 
 /// A mean with its standard error.
@@ -67,15 +67,10 @@ pub fn clustered_mean(values: &[f64], clusters: &[usize], weights: Option<&[f64]
 /// `None` for fewer than two clusters with positive, or with negative, rows, lengths that differ, or a score that is not
 /// finite. O(n log n).
 pub fn clustered_auc(examples: &[Example<bool>], clusters: &[usize]) -> Option<AucError> {
-    if examples.len() != clusters.len() || examples.iter().any(|example| !example.score.is_finite()) {
+    if examples.len() != clusters.len() {
         return None;
     }
-    let sorted = |label| {
-        let mut scores: Vec<f64> = examples.iter().filter(|e| e.label == label).map(|e| e.score).collect();
-        scores.sort_by(f64::total_cmp);
-        scores
-    };
-    let (negatives, positives) = (sorted(false), sorted(true));
+    let (negatives, positives) = scores_by_class(examples)?;
     let (n_negative, n_positive) = (negatives.len() as f64, positives.len() as f64);
     // The share of the other class's rows that a row is on the right side of, ties counting half.
     let component = |example: &Example<bool>| {

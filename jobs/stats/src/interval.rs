@@ -66,6 +66,18 @@ pub fn wilson(n_successes: u64, n_rows: u64, confidence: f64) -> Option<Interval
 /// whose variances over their numbers add up to the variance of the AUC. Rows count once each: their weights are not
 /// used. `None` with fewer than two rows of a class, or with a score that is not finite. O(n log n).
 pub fn auc_error(examples: &[Example<bool>]) -> Option<AucError> {
+    let (negatives, positives) = scores_by_class(examples)?;
+    let beaten = shares_below(&positives, &negatives)?;
+    let lost_to = shares_below(&negatives, &positives)?;
+    let variance = beaten.variance()? / positives.len() as f64 + lost_to.variance()? / negatives.len() as f64;
+    Some(AucError {
+        auc: beaten.mean()?,
+        standard_error: variance.sqrt(),
+    })
+}
+
+/// The scores of the negative and of the positive rows, each ascending; `None` where one is not finite.
+pub(crate) fn scores_by_class(examples: &[Example<bool>]) -> Option<(Vec<f64>, Vec<f64>)> {
     if examples.iter().any(|example| !example.score.is_finite()) {
         return None;
     }
@@ -74,14 +86,7 @@ pub fn auc_error(examples: &[Example<bool>]) -> Option<AucError> {
         scores.sort_by(f64::total_cmp);
         scores
     };
-    let (negatives, positives) = (sorted(false), sorted(true));
-    let beaten = shares_below(&positives, &negatives)?;
-    let lost_to = shares_below(&negatives, &positives)?;
-    let variance = beaten.variance()? / positives.len() as f64 + lost_to.variance()? / negatives.len() as f64;
-    Some(AucError {
-        auc: beaten.mean()?,
-        standard_error: variance.sqrt(),
-    })
+    Some((sorted(false), sorted(true)))
 }
 
 /// Moments of: for each of `scores`, the share of `others` below it, ties counting half. Both ascending.

@@ -1,8 +1,7 @@
 //! Owns the mathematics that judges models, measurements and policies: metrics, calibration, intervals, moments, and what a
 //! policy is worth that did not decide.
 //!
-//! Pure functions of numbers: no tables, files or clocks, randomness only from a seed that is passed in, and nothing of
-//! lakeloop's tables. What is not
+//! Pure functions of numbers: no tables, files or clocks, and randomness only from a seed that is passed in. What is not
 //! defined for its input (the AUC of one class, the variance of one number) is `None`, never 0; each function says when.
 //!
 //! Every formula names its source and assumptions where it stands. Golden values come from independent tools, and
