@@ -394,22 +394,32 @@ impl Rules<'_, '_> {
         }
     }
 
+    /// The features that a model sees; `None` where some of them cannot be told, because their section is not sound.
+    fn seen_by_models<'r>(&self, raw: &'r RawBlueprint) -> Option<Vec<(&'r String, FeatureType)>> {
+        let sections = ["context", "features", "candidates"];
+        if sections.iter().any(|section| !self.is_sound(section)) {
+            return None;
+        }
+        let field = |(name, field): (&'r String, &'r RawContextField)| {
+            field.is_feature().then_some((name, field.feature_type()))
+        };
+        let views = raw.features.values().flat_map(|view| &view.columns);
+        let columns = views.map(|(name, column)| (name, column.feature_type()));
+        let candidates = raw.candidates.iter().flatten().filter_map(field);
+        Some(
+            raw.context
+                .iter()
+                .filter_map(field)
+                .chain(columns)
+                .chain(candidates)
+                .collect(),
+        )
+    }
+
     /// What may only go one way must have an order, and be seen by the model.
     fn monotone(&mut self, raw: &RawBlueprint, model: &RawModel) {
-        if ["context", "features", "candidates"]
-            .iter()
-            .any(|section| !self.is_sound(section))
-        {
-            return;
-        }
-        let fields = raw.context.iter().chain(raw.candidates.iter().flatten());
-        let fields = fields
-            .filter(|(_, field)| field.is_feature())
-            .map(|(name, field)| (name, field.feature_type()));
-        let views = raw.features.values().flat_map(|view| &view.columns);
-        let seen: BTreeMap<&String, FeatureType> = fields
-            .chain(views.map(|(name, column)| (name, column.feature_type())))
-            .collect();
+        let Some(seen) = self.seen_by_models(raw) else { return };
+        let seen: BTreeMap<&String, FeatureType> = seen.into_iter().collect();
         for name in model.monotone.keys() {
             let path = ["model", "monotone", name.as_str()];
             match seen.get(name) {
@@ -446,27 +456,20 @@ impl Rules<'_, '_> {
     /// What may look like a leak is a feature; a constant is always to be beaten.
     fn training(&mut self, raw: &RawBlueprint) {
         let Some(training) = &raw.training else { return };
-        let context = raw.context.iter().filter(|(_, field)| field.is_feature());
-        let candidates = raw.candidates.iter().flatten().filter(|(_, field)| field.is_feature());
-        let columns = raw.features.values().flat_map(|view| view.columns.keys());
-        let known: Vec<String> = context
-            .map(|(name, _)| name)
-            .chain(columns)
-            .chain(candidates.map(|(name, _)| name))
-            .cloned()
-            .collect();
-        for name in training
-            .allow_leak
-            .iter()
-            .flatten()
-            .filter(|name| !known.contains(name))
-        {
-            let wanted = match nearest(name, known.iter().map(String::as_str)) {
-                Some(meant) => format!("did you mean {}?", quoted(meant)),
-                None => format!("write {}", some_of(&known)),
-            };
-            let message = format!("{} is no feature of this blueprint; {wanted}", quoted(name));
-            self.report(&["training", "allow_leak"], message);
+        if let Some(seen) = self.seen_by_models(raw) {
+            let known: Vec<String> = seen.into_iter().map(|(name, _)| name.clone()).collect();
+            for name in training.allow_leak.iter().flatten() {
+                if known.contains(name) {
+                    continue;
+                }
+                let wanted = match nearest(name, known.iter().map(String::as_str)) {
+                    Some(meant) => format!("did you mean {}?", quoted(meant)),
+                    None if known.is_empty() => "remove it".to_owned(),
+                    None => format!("write {}", some_of(&known)),
+                };
+                let message = format!("{} is no feature of this blueprint; {wanted}", quoted(name));
+                self.report(&["training", "allow_leak"], message);
+            }
         }
         if training
             .must_beat

@@ -229,6 +229,15 @@ fn what_training_lets_pass() {
         "[training]\nallow_leaks = []\n[policy]",
         "b.toml:18:1: training.allow_leaks: unknown key; did you mean allow_leak?",
     );
+    // What is wrong with the context is told there, and nowhere else.
+    let text = MENU
+        .replace("age = \"number\"", "age = \"numbr\"")
+        .replace("[policy]", "[training]\nallow_leak = [\"age\"]\n[policy]");
+    let found = messages(&text);
+    assert!(
+        found.starts_with("b.toml:8:7: context.age: ") && found.lines().count() == 1,
+        "{found}"
+    );
     let text = MENU.replace(
         "[policy]",
         "[training]\nallow_leak = [\"temp\", \"age\"]\nmust_beat = [\"linear\", \"constant\"]\n[policy]",
