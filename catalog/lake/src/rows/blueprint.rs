@@ -3,7 +3,7 @@
 use arrow::record_batch::RecordBatch;
 use lakeloop_domain::AppliedBlueprint;
 
-use super::cells::{Cells, batch, instants, optional_smalls, optional_texts, texts, to_json};
+use super::cells::{Cells, batch, instants, jsons, optional_smalls, optional_texts, texts};
 use crate::{LakeError, TableName};
 
 /// One application of a blueprint: one row.
@@ -29,9 +29,7 @@ pub fn blueprints_to_batch(applied: &[AppliedBlueprint]) -> Result<RecordBatch, 
 pub fn applications_to_batch(applications: &[Application]) -> Result<RecordBatch, LakeError> {
     let table = TableName::Blueprints;
     let each = || applications.iter().map(|application| &application.applied);
-    let json = each()
-        .map(|row| to_json(&table, "blueprint", &row.blueprint))
-        .collect::<Result<Vec<_>, _>>()?;
+    let json = jsons(&table, "blueprint", each().map(|row| &row.blueprint))?;
     let columns = vec![
         texts(each().map(|row| row.blueprint.name.as_str())),
         texts(each().map(|row| row.version.as_str())),

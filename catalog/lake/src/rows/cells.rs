@@ -136,10 +136,22 @@ impl Cells {
         T::try_from(found).map_err(|_| self.value(column, &format!("{found} is out of range")))
     }
 
+    /// The same for a column that may be null.
+    pub fn optional_unsigned<T: TryFrom<i64>>(&self, column: &'static str, row: usize) -> Result<Option<T>, LakeError> {
+        let found = self.optional_count(column, row)?;
+        found.map(|_| self.unsigned(column, row)).transpose()
+    }
+
     /// The small number, which cannot be negative in the domain.
     pub fn ordinal(&self, column: &'static str, row: usize) -> Result<u32, LakeError> {
         let found = self.small(column, row)?;
         u32::try_from(found).map_err(|_| self.value(column, &format!("{found} is negative")))
+    }
+
+    /// The same for a column that may be null.
+    pub fn optional_ordinal(&self, column: &'static str, row: usize) -> Result<Option<u32>, LakeError> {
+        let found = self.optional_small(column, row)?;
+        found.map(|_| self.ordinal(column, row)).transpose()
     }
 
     /// The entries of a map, in the order they were written: keys with whatever `V` reads of a value.
@@ -313,7 +325,31 @@ pub(super) fn optional_smalls(
     Ok(Arc::new(Int32Array::from(signed.collect::<Result<Vec<_>, _>>()?)))
 }
 
+/// Nouns, each as JSON text.
+pub(super) fn jsons<'a, T: Serialize + 'a>(
+    table: &TableName,
+    column: &'static str,
+    nouns: impl Iterator<Item = &'a T>,
+) -> Result<Vec<String>, LakeError> {
+    nouns.map(|noun| to_json(table, column, noun)).collect()
+}
+
+/// Nouns that may be absent, each as JSON text.
+pub(super) fn optional_jsons<'a, T: Serialize + ?Sized + 'a>(
+    table: &TableName,
+    column: &'static str,
+    nouns: impl Iterator<Item = Option<&'a T>>,
+) -> Result<Vec<Option<String>>, LakeError> {
+    nouns
+        .map(|noun| noun.map(|noun| to_json(table, column, noun)).transpose())
+        .collect()
+}
+
 /// A noun as JSON text.
-pub(super) fn to_json<T: Serialize>(table: &TableName, column: &'static str, noun: &T) -> Result<String, LakeError> {
+pub(super) fn to_json<T: Serialize + ?Sized>(
+    table: &TableName,
+    column: &'static str,
+    noun: &T,
+) -> Result<String, LakeError> {
     serde_json::to_string(noun).map_err(|error| value(table, column, &error.to_string()))
 }

@@ -169,10 +169,7 @@ pub fn evaluations_from_batch(batch: &RecordBatch) -> Result<Vec<Evaluation>, La
             strategy: cells.parsed("strategy", row)?,
             candidate: cells.text("candidate", row)?.to_owned(),
             blueprint_version: cells.parsed("blueprint_version", row)?,
-            model_version: cells
-                .optional_small("model_version", row)?
-                .map(|_| cells.ordinal("model_version", row).map(ModelVersion))
-                .transpose()?,
+            model_version: cells.optional_ordinal("model_version", row)?.map(ModelVersion),
             policy: cells.text("policy", row)?.to_owned(),
             evaluated_at: cells.instant("evaluated_at", row)?,
             as_of: cells.instant("as_of", row)?,

@@ -7,7 +7,8 @@ use arrow::record_batch::RecordBatch;
 use lakeloop_domain::{ModelCard, ModelMetrics, ModelRecord, ModelStage, ModelVersion, Provenance};
 
 use super::cells::{
-    Cells, batch, counts, flags, instants, numbers, optional_numbers, optional_smalls, optional_texts, texts, to_json,
+    Cells, batch, counts, flags, instants, jsons, numbers, optional_jsons, optional_numbers, optional_smalls,
+    optional_texts, texts, to_json,
 };
 use super::features;
 use crate::artifact::{packed, unpacked};
@@ -26,33 +27,14 @@ pub(crate) fn model_to_batch(model: &ModelRecord, card: Option<&ModelCard>) -> R
 fn to_batch(models: &[ModelRecord], card: Option<&ModelCard>) -> Result<RecordBatch, LakeError> {
     let table = TableName::Models;
     let each = || models.iter();
-    let targets = each()
-        .map(|m| to_json(&table, "target", &m.target))
-        .collect::<Result<Vec<_>, _>>()?;
-    let encodings = each()
-        .map(|m| to_json(&table, "encoding", &m.encoding))
-        .collect::<Result<Vec<_>, _>>()?;
-    let calibrations = each()
-        .map(|m| to_json(&table, "calibration", &m.calibration))
-        .collect::<Result<Vec<_>, _>>()?;
-    let intervals = each()
-        .map(|m| {
-            m.prediction_interval
-                .as_ref()
-                .map(|interval| to_json(&table, "prediction_interval", interval))
-                .transpose()
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let targets = jsons(&table, "target", each().map(|m| &m.target))?;
+    let encodings = jsons(&table, "encoding", each().map(|m| &m.encoding))?;
+    let calibrations = jsons(&table, "calibration", each().map(|m| &m.calibration))?;
+    let intervals = each().map(|m| m.prediction_interval.as_ref());
+    let intervals = optional_jsons(&table, "prediction_interval", intervals)?;
     let card_json = card.map(|card| to_json(&table, "card", card)).transpose()?;
     let card_markdown = card.map(ModelCard::to_markdown);
-    let uncertainties = each()
-        .map(|m| {
-            m.uncertainty
-                .as_ref()
-                .map(|known| to_json(&table, "uncertainty", known))
-                .transpose()
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let uncertainties = optional_jsons(&table, "uncertainty", each().map(|m| m.uncertainty.as_ref()))?;
     let columns = vec![
         texts(each().map(|m| m.strategy.as_str())),
         optional_smalls(&table, "version", each().map(|m| Some(m.version.0)))?,

@@ -67,10 +67,6 @@ pub fn training_sets_to_batch(sets: &[TrainingSet]) -> Result<RecordBatch, LakeE
 /// The rows as training sets.
 pub fn training_sets_from_batch(batch: &RecordBatch) -> Result<Vec<TrainingSet>, LakeError> {
     Cells::new(TableName::TrainingSets, batch)?.rows(|cells, row| {
-        let optional = |column| {
-            let is_there = cells.optional_count(column, row)?.is_some();
-            is_there.then(|| cells.unsigned(column, row)).transpose()
-        };
         Ok(TrainingSet {
             training_set_id: cells.parsed("training_set_id", row)?,
             strategy: cells.parsed("strategy", row)?,
@@ -84,8 +80,8 @@ pub fn training_sets_from_batch(batch: &RecordBatch) -> Result<Vec<TrainingSet>,
             n_validation_rows: cells.unsigned("n_validation_rows", row)?,
             split_at: cells.optional_instant("split_at", row)?,
             label_mean: cells.optional_number("label_mean", row)?,
-            n_late_outcomes: optional("n_late_outcomes")?,
-            n_missed_outcomes: optional("n_missed_outcomes")?,
+            n_late_outcomes: cells.optional_unsigned("n_late_outcomes", row)?,
+            n_missed_outcomes: cells.optional_unsigned("n_missed_outcomes", row)?,
         })
     })
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array};
+use arrow::array::{ArrayRef, BooleanArray};
 use arrow::record_batch::RecordBatch;
 use lakeloop_domain::{Micros, StrategyName, TrainingSetId};
 
 use super::cells::{
-    Cells, batch, flags, instants, optional_numbers, optional_smalls, optional_texts, texts, to_json, value,
+    Cells, batch, flags, instants, optional_counts, optional_jsons, optional_numbers, optional_smalls, optional_texts,
+    texts,
 };
 use crate::{LakeError, TableName};
 
@@ -57,18 +58,8 @@ pub struct Trial {
 pub fn trials_to_batch(trials: &[Trial]) -> Result<RecordBatch, LakeError> {
     let table = TableName::Trials;
     let each = || trials.iter();
-    let bytes = each()
-        .map(|trial| {
-            let signed = trial.artifact_bytes.map(i64::try_from).transpose();
-            signed.map_err(|error| value(&table, "artifact_bytes", &error.to_string()))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let fold_values = each()
-        .map(|trial| match trial.fold_values.as_slice() {
-            [] => Ok(None),
-            values => to_json(&table, "fold_values", &values).map(Some),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let fold_values = each().map(|trial| Some(trial.fold_values.as_slice()).filter(|values| !values.is_empty()));
+    let fold_values = optional_jsons(&table, "fold_values", fold_values)?;
     let columns: Vec<ArrayRef> = vec![
         texts(each().map(|trial| trial.strategy.as_str())),
         texts(each().map(|trial| trial.training_set_id.as_str())),
@@ -77,7 +68,7 @@ pub fn trials_to_batch(trials: &[Trial]) -> Result<RecordBatch, LakeError> {
         texts(each().map(|trial| trial.metric.as_str())),
         optional_numbers(each().map(|trial| trial.value)),
         optional_smalls(&table, "rounds", each().map(|trial| trial.rounds))?,
-        Arc::new(Int64Array::from(bytes)),
+        optional_counts(&table, "artifact_bytes", each().map(|trial| trial.artifact_bytes))?,
         optional_numbers(each().map(|trial| trial.cpu_seconds)),
         flags(each().map(|trial| trial.chosen)),
         instants(each().map(|trial| trial.started_at)),
@@ -102,22 +93,13 @@ pub fn trials_from_batch(batch: &RecordBatch) -> Result<Vec<Trial>, LakeError> {
             parameters: cells.text("parameters", row)?.to_owned(),
             metric: cells.text("metric", row)?.to_owned(),
             value: cells.optional_number("value", row)?,
-            rounds: cells
-                .optional_small("rounds", row)?
-                .map(|_| cells.ordinal("rounds", row))
-                .transpose()?,
-            artifact_bytes: cells
-                .optional_count("artifact_bytes", row)?
-                .map(|_| cells.unsigned("artifact_bytes", row))
-                .transpose()?,
+            rounds: cells.optional_ordinal("rounds", row)?,
+            artifact_bytes: cells.optional_unsigned("artifact_bytes", row)?,
             cpu_seconds: cells.optional_number("cpu_seconds", row)?,
             chosen: cells.flag("chosen", row)?,
             started_at: cells.instant("started_at", row)?,
             error: cells.optional_text("error", row)?.map(str::to_owned),
-            fold_values: match cells.optional_text("fold_values", row)? {
-                None => Vec::new(),
-                Some(_) => cells.json("fold_values", row)?,
-            },
+            fold_values: cells.optional_json("fold_values", row)?.unwrap_or_default(),
             rungs: cells.optional_text("rungs", row)?.map(str::to_owned),
             is_complete: cells.optional_flag("is_complete", row)?,
             latency_p50_us: cells.optional_number("latency_p50_us", row)?,
