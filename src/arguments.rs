@@ -185,7 +185,8 @@ pub struct EvaluateArguments {
     /// Print estimates also where the log cannot speak for the candidate: nothing to decide by.
     #[arg(long)]
     pub lenient: bool,
-    /// The name under which SQL finds the result; without it: the file's name, model-<version>, or live.
+    /// The name under which SQL finds the result; without it: the file's name, model-<version> and refit, joined by +, or
+    /// live.
     #[arg(long)]
     pub name: Option<String>,
 }

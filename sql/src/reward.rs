@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use datafusion::prelude::SessionContext;
-use lakeloop_domain::{AbsentLabel, Blueprint, OutcomeType};
+use lakeloop_domain::Blueprint;
 
 use crate::{Query, SqlError};
 
@@ -35,10 +35,6 @@ pub(crate) async fn reward_session(ctx: &SessionContext, blueprint: &Blueprint) 
 fn reward_parts(blueprint: &Blueprint) -> Result<RecordBatch, SqlError> {
     let parts = blueprint.label_parts();
     let outcomes = || parts.iter().map(|part| part.outcome);
-    let absent = |absent: AbsentLabel| match absent {
-        AbsentLabel::Value(label) => Some(label),
-        AbsentLabel::Exclude => None,
-    };
     let columns: [(&str, ArrayRef); 7] = [
         (
             "part_idx",
@@ -51,7 +47,7 @@ fn reward_parts(blueprint: &Blueprint) -> Result<RecordBatch, SqlError> {
         (
             "outcome_type",
             Arc::new(StringArray::from_iter_values(
-                outcomes().map(|outcome| outcome_type_word(outcome.outcome_type)),
+                outcomes().map(|outcome| outcome.outcome_type.as_str()),
             )),
         ),
         (
@@ -63,7 +59,7 @@ fn reward_parts(blueprint: &Blueprint) -> Result<RecordBatch, SqlError> {
         (
             "absent",
             Arc::new(Float64Array::from_iter(
-                outcomes().map(|outcome| absent(outcome.absent)),
+                outcomes().map(|outcome| outcome.absent.value()),
             )),
         ),
         (
@@ -78,13 +74,4 @@ fn reward_parts(blueprint: &Blueprint) -> Result<RecordBatch, SqlError> {
         ),
     ];
     RecordBatch::try_from_iter(columns).map_err(SqlError::arrow("gather the outcomes of a reward"))
-}
-
-/// The word that queries use for the type of an outcome.
-pub(crate) fn outcome_type_word(outcome_type: OutcomeType) -> &'static str {
-    match outcome_type {
-        OutcomeType::YesNo => "yes_no",
-        OutcomeType::Number => "number",
-        OutcomeType::Category => "category",
-    }
 }

@@ -15,12 +15,12 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampM
 use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::prelude::SessionContext;
-use lakeloop_domain::{AbsentLabel, Blueprint, FeatureColumn, FeatureType, FeatureValue, FeatureView, Micros};
+use lakeloop_domain::{Blueprint, FeatureColumn, FeatureType, FeatureValue, FeatureView, Micros};
 use lakeloop_lake::TableName;
 
 use crate::as_of::{Known, Moments, as_of};
 use crate::maps::{Additions, entry, joined, text};
-use crate::reward::{outcome_type_word, reward_query, reward_session};
+use crate::reward::{reward_query, reward_session};
 use crate::{Query, SqlError, instant};
 
 /// Stands for the unit itself where a feature view names its entity.
@@ -124,17 +124,13 @@ fn label_values(
     window_start: Option<Micros>,
 ) -> Vec<(&'static str, ScalarValue)> {
     let outcome = &blueprint.outcome;
-    let absent = match outcome.absent {
-        AbsentLabel::Value(label) => Some(label),
-        AbsentLabel::Exclude => None,
-    };
     let classes: Vec<ScalarValue> = blueprint.actions().into_iter().map(ScalarValue::from).collect();
     vec![
         ("strategy", blueprint.name.as_str().into()),
         ("event", outcome.event.as_str().into()),
-        ("outcome_type", outcome_type_word(outcome.outcome_type).into()),
+        ("outcome_type", outcome.outcome_type.as_str().into()),
         ("aggregation", outcome.aggregation.as_str().into()),
-        ("absent", ScalarValue::Float64(absent)),
+        ("absent", ScalarValue::Float64(outcome.absent.value())),
         (
             CLASSES,
             ScalarValue::List(ScalarValue::new_list_nullable(&classes, &DataType::Utf8)),

@@ -48,6 +48,17 @@ pub enum OutcomeType {
     Category,
 }
 
+impl OutcomeType {
+    /// The word that blueprints and queries use for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::YesNo => "yes_no",
+            Self::Number => "number",
+            Self::Category => "category",
+        }
+    }
+}
+
 /// How the outcomes of one decision within its attribution window become one label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,4 +104,14 @@ pub enum AbsentLabel {
     Exclude,
     /// The label is this number.
     Value(f64),
+}
+
+impl AbsentLabel {
+    /// The label; `None` where the decision has none.
+    pub fn value(self) -> Option<f64> {
+        match self {
+            Self::Exclude => None,
+            Self::Value(label) => Some(label),
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! The lake: everything that lakeloop knows, in open Delta tables.
 //!
 //! This crate owns what lies on the disk or in the bucket: the tables and their columns ([`tables`]), how rows get in
-//! exactly once ([`Lake::append`]), how they turn into the nouns of the domain and back ([`rows`]), and the tables
-//! whose changes must be judged first ([`blueprints`], [`registry`], [`job_runs`], [`ladder`]), and what candidates were worth
-//! ([`evaluations`]). It runs no queries for others (that is
-//! `lakeloop-sql`) and knows no clock: instants are passed in.
+//! exactly once ([`Lake::append`]), how they turn into the nouns of the domain and back ([`rows`]), the tables whose changes
+//! must be judged first ([`blueprints`], [`registry`], [`job_runs`], [`ladder`]), and what searches tried and candidates were
+//! worth ([`trials`], [`evaluations`]). It runs no queries for others (that is `lakeloop-sql`) and knows no clock: instants
+//! are passed in.
 //!
 //! Invariants:
 //! - every table has one writer, and only plain Delta features are used, so any Delta client may read along;

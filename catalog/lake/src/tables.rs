@@ -10,7 +10,7 @@
 //! | `training_rows` | one row of a training set | the train job |
 //! | `trials` | one trial of a search | the train job |
 //! | `models` | one model with its present stage | the registry |
-//! | `evaluations` | one estimate of what a candidate is worth on logged decisions | `lakeloop evaluate` |
+//! | `evaluations` | one estimate of what a candidate is worth on logged decisions | `lakeloop evaluate` and the gate of `apply` |
 //! | `job_runs` | one state of one run, from `at` on | the job claims |
 //! | `ladder_moves` | one move of a strategy to another step of its ladder | the ladder job |
 //!

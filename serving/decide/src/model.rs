@@ -378,13 +378,13 @@ fn check_columns(encoder: &Encoder, ensemble: &Ensemble) -> Result<(), ModelProb
 
 fn check_outputs(target: &LearningTarget, ensemble: &Ensemble) -> Result<(), ModelProblem> {
     let link = ensemble.objective().link();
-    let (fits, expected, n_outputs) = match target {
-        LearningTarget::Binary => (link == Link::Logistic, "a probability", 1),
-        LearningTarget::Regression => (link != Link::Softmax, "a number", 1),
-        LearningTarget::Quantile { .. } => (link != Link::Softmax, "a quantile", 1),
-        LearningTarget::Amount { .. } => (link == Link::Exponential, "an amount of at least 0", 1),
-        LearningTarget::Order => (link == Link::Identity, "a score that puts candidates in order", 1),
-        LearningTarget::MultiClass { classes } => (link == Link::Softmax, "class probabilities", classes.len()),
+    let (fits, expected) = match target {
+        LearningTarget::Binary => (link == Link::Logistic, "a probability"),
+        LearningTarget::Regression => (link != Link::Softmax, "a number"),
+        LearningTarget::Quantile { .. } => (link != Link::Softmax, "a quantile"),
+        LearningTarget::Amount { .. } => (link == Link::Exponential, "an amount of at least 0"),
+        LearningTarget::Order => (link == Link::Identity, "a score that puts candidates in order"),
+        LearningTarget::MultiClass { .. } => (link == Link::Softmax, "class probabilities"),
     };
     if !fits {
         return Err(ModelProblem::Objective {
@@ -392,9 +392,9 @@ fn check_outputs(target: &LearningTarget, ensemble: &Ensemble) -> Result<(), Mod
             expected,
         });
     }
-    if ensemble.n_outputs() != n_outputs {
+    if ensemble.n_outputs() != target.n_outputs() {
         return Err(ModelProblem::Outputs {
-            expected: n_outputs,
+            expected: target.n_outputs(),
             found: ensemble.n_outputs(),
         });
     }
