@@ -128,7 +128,8 @@ pub fn choose(policy: &Policy, known: &Known<'_>, scratch: &mut PolicyScratch, d
 /// - Threshold and greedy: [a = best]. ε-greedy: (1 − ε) · [a = best] + ε / n.
 /// - Top k: 1 / k for the k highest scores.
 /// - Softmax: exp((sₐ − max s) / T), divided by their sum; 0 where that is smaller than any positive f64.
-/// - Thompson: the probability that the action's expected label is the highest, within 10⁻⁵ (see `thompson.rs`).
+/// - Thompson: the probability that the action's expected label is the highest, within 10⁻⁷ for up to 12 actions (see
+///   `thompson.rs`).
 /// - UCB: [a = the highest of mean + width · deviation].
 /// - Thompson and UCB with an ε: (1 − ε) times that, plus ε / n.
 ///

@@ -1,7 +1,9 @@
+//! What policies choose, and with which probabilities, against values worked out elsewhere and by rules that must hold.
+
 use super::*;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 fn by(policy: Policy, scores: &[f64]) -> usize {
@@ -80,7 +82,7 @@ fn the_probability_of_being_the_best_equals_that_of_a_fine_sum() {
     for (means, deviations, expected) in CASES {
         let beliefs = Beliefs { means, deviations };
         let found = of_each(Policy::Thompson { epsilon: 0.0 }, known(means, Some(beliefs)));
-        close(&found, expected, 2e-6);
+        close(&found, expected, 1e-7);
     }
 }
 
@@ -127,7 +129,8 @@ fn the_error_of_being_the_best_is_as_stated() {
     let mut largest = 0.0_f64;
     for _ in 0..1_000 {
         let n_actions = rng.random_range(2..=12);
-        let means: Vec<f64> = (0..n_actions).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let spread = 10.0_f64.powf(rng.random_range(-3.0..0.0));
+        let means: Vec<f64> = (0..n_actions).map(|_| spread * rng.random_range(-1.0..1.0)).collect();
         let deviations: Vec<f64> = (0..n_actions)
             .map(|_| 10.0_f64.powf(rng.random_range(-3.0..0.0)))
             .collect();
@@ -140,8 +143,7 @@ fn the_error_of_being_the_best_is_as_stated() {
             largest = largest.max((found - expected).abs());
         }
     }
-    assert!(largest < 2e-6, "{largest:e}");
-    assert!(largest > 2e-8, "better than stated: {largest:e}");
+    assert!(largest < 1e-7, "{largest:e}");
 }
 
 /// Means, standard deviations and probabilities.
