@@ -35,7 +35,7 @@ pub(crate) struct CapState {
 enum Counting {
     /// It is not known what was taken before; only what a rule has taken meanwhile, which caps do not change.
     Unknown(Vec<Taking>),
-    Known(Counters),
+    Known(Box<Counters>),
 }
 
 /// One decision that took.
@@ -94,7 +94,7 @@ impl CapState {
                 counters.restore(unit, *at, *action_idx);
             }
         }
-        *counting = Counting::Known(counters);
+        *counting = Counting::Known(Box::new(counters));
     }
 
     /// Counts capped decisions by kind of cap.
