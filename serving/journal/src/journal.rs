@@ -345,6 +345,7 @@ fn create_segment(shared: &Shared, state: &mut State) -> Result<Segment, Journal
         .disk
         .create(&path)
         .map_err(|error| JournalError::io("create", &path, error))?;
+    file.reserve(shared.options.segment_bytes);
     state.next_number = number.next();
     state.is_folder_dirty = true;
     Ok(Segment {

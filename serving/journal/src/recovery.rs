@@ -245,7 +245,9 @@ fn mend(disk: &dyn Disk, segment: &Found) -> io::Result<u64> {
     }
     match segment.scan.gaps.as_slice() {
         [] => {
-            disk.open(&segment.path)?.sync()?;
+            let file = disk.open(&segment.path)?;
+            file.finish(segment.n_bytes);
+            file.sync()?;
             Ok(segment.n_bytes)
         }
         [

@@ -134,6 +134,13 @@ impl Shared {
     }
 }
 
+impl Batch {
+    /// Those of the segments that take no more records.
+    pub(crate) fn closed(&self) -> &[Segment] {
+        &self.segments[..self.n_closed]
+    }
+}
+
 impl State {
     /// Whether appends can be taken at all.
     pub(crate) fn check_open(&self) -> Result<(), JournalError> {

@@ -67,6 +67,12 @@ fn wait_for_work<'a>(shared: &Shared, mut state: MutexGuard<'a, State>) -> Mutex
 
 fn sync(shared: &Shared, batch: &Batch) -> Result<(), String> {
     let failed = |what: &str, error: io::Error| format!("cannot sync {what}: {error}");
+    for closed in batch.closed() {
+        // Segments may wait for the lake for days; each would hold room for a full one.
+        if closed.n_bytes < shared.options.segment_bytes {
+            closed.file.finish(closed.n_bytes);
+        }
+    }
     for segment in &batch.segments {
         let path = shared.segment_path(segment.number);
         segment
