@@ -17,7 +17,7 @@ use std::iter;
 use std::sync::Arc;
 
 use actix_web::web::Bytes;
-use futures::future::{join_all, try_join_all};
+use futures::future::{Either, join_all, ready, try_join_all};
 use lakeloop_decide::{Chosen, Decision, Given, OfferedValues, Scratch, rank_served_given};
 use lakeloop_domain::{Features, Micros, ValueRef};
 use lakeloop_journal::Position;
@@ -29,6 +29,7 @@ use crate::candidates::Candidates;
 use crate::caps::Held;
 use crate::context;
 use crate::fields::At;
+use crate::group;
 use crate::ids;
 use crate::json::Json;
 use crate::problem::{Chain, Problem};
@@ -82,15 +83,21 @@ async fn answer(app: &App, checked: Checked<'_>, received_at: Micros) -> Result<
     }
     asked.strategy = app.deciding(&asked.hosted).await;
     let found = Found::look_up(app, &asked, received_at).await;
-    let (reply, position) = BUFFERS.with_borrow_mut(|buffers| {
+    let decisions = &app.journals.decisions;
+    let (reply, logged) = BUFFERS.with_borrow_mut(|buffers| {
         let (reply, held) = decided(app, &asked, &found, received_at, buffers)?;
-        let position = app.journals.decisions.append(iter::once(buffers.record.as_slice()))?;
-        if let Some(held) = held {
-            held.keep();
-        }
-        Ok::<_, Problem>((reply, position))
+        let logged = match held {
+            // It is kept together with a write of its own.
+            Some(held) => {
+                let position = decisions.append(iter::once(buffers.record.as_slice()))?;
+                held.keep();
+                Either::Left(ready(Ok(position)))
+            }
+            None => Either::Right(group::join(decisions, &buffers.record)),
+        };
+        Ok::<_, Problem>((reply, logged))
     })?;
-    app.journals.decisions.acknowledged(position).await?;
+    decisions.acknowledged(logged.await?).await?;
     Ok(reply.into())
 }
 

@@ -107,6 +107,8 @@ mod record;
 
 mod journal;
 
+mod group;
+
 mod flush;
 
 mod rows;
