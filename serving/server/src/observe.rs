@@ -27,7 +27,6 @@
 //! The value is written as in Rust's `{}`, which is exact. Two *different* outcomes that say the same (a user orders the
 //! same dish twice) need an `outcome_id`, or an event time where these are allowed, to count twice.
 
-use std::borrow::Cow;
 use std::io::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
@@ -183,15 +182,16 @@ impl<'r> Report<'r> {
     /// Refuses a report about a unit whose strategy is unknown; one without a candidate of what is known to rank; and one with
     /// a candidate of what is known not to.
     fn check(&self, decided: &Decided<'_>, at: At) -> Result<(), Problem> {
+        let named;
         let (strategy, ranks) = match self.target {
-            Target::Unit { strategy, .. } => {
-                let ranks = decided.strategies.get(strategy)?.plain().blueprint().ranks();
-                (Cow::Borrowed(strategy), ranks)
-            }
+            Target::Unit { strategy, .. } => (strategy, decided.strategies.get(strategy)?.plain().blueprint().ranks()),
             // Where nothing ranks, only a report with a candidate can be wrong.
             Target::Decision(_) if self.candidate.is_none() && !decided.strategies.any_ranks() => return Ok(()),
             Target::Decision(decision_id) => match decided.ranks(decision_id) {
-                Some((strategy, ranks)) => (Cow::Owned(strategy.to_string()), ranks),
+                Some((strategy, ranks)) => {
+                    named = strategy;
+                    (&*named, ranks)
+                }
                 None if self.candidate.is_none() && names_a_ranking(decision_id) => {
                     let detail = format!(
                         "decision `{decision_id}` ranked, so an outcome of it is about a candidate; add the candidate's id as \
