@@ -25,12 +25,11 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::aside;
 use crate::background::{self, BackgroundError};
 use crate::clock::Clock;
 use crate::journal::{Journals, Ledger};
 use crate::problem::Chain;
-use crate::rows::{Rows, Stray};
+use crate::rows::Rows;
 use crate::telemetry::{Book, Telemetry};
 
 /// The longest wait between two attempts while the lake is away.
@@ -273,77 +272,6 @@ impl Writer {
         }
         Ok(n_rows)
     }
-
-    /// Keeps the records of a segment that are no rows in a file of their own.
-    fn set_aside<'r>(
-        &self,
-        ledger: &Ledger,
-        segment: SegmentNumber,
-        strays: impl Iterator<Item = &'r Stray<'r>> + Clone,
-    ) -> Result<(), FlushError> {
-        let Some(first) = strays.clone().next() else {
-            return Ok(());
-        };
-        let book = ledger.book;
-        let name = aside::file_name(book, ledger.journal.id(), segment.get());
-        let path = self.journals.aside.join(name);
-        let records: Vec<&[u8]> = strays.map(|stray| stray.record).collect();
-        let n_records = records.len() as u64;
-        tracing::error!(
-            book = book.as_str(),
-            %segment,
-            n_records,
-            path = %path.display(),
-            cause = %Chain(&first.cause),
-            "journal records cannot be decoded; they are set aside and tried again at the next start"
-        );
-        aside::store(&path, &records).map_err(|source| FlushError::Aside {
-            book: book.as_str(),
-            segment,
-            source,
-        })?;
-        self.telemetry.undecodable(book, n_records);
-        Ok(())
-    }
-
-    /// Tries once more what an earlier start had set aside, as this version may know more.
-    async fn restore_aside(&self) {
-        for (book, path) in aside::files(&self.journals.aside) {
-            if let Err(error) = self.restore_file(book, &path).await {
-                tracing::error!(path = %path.display(), cause = %Chain(error.as_ref()), "records are still set aside");
-            }
-        }
-    }
-
-    async fn restore_file(
-        &self,
-        book: Book,
-        path: &std::path::Path,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let records = aside::load(path)?;
-        let mut rows = Rows::new(book, records.iter().map(|record| (0, record.as_slice())));
-        let batches = rows.by_ref().collect::<Result<Vec<_>, _>>()?;
-        if let Some(stray) = rows.strays.pop() {
-            return Err(stray.cause.into());
-        }
-        if !batches.is_empty() {
-            let writer = WriterSequence {
-                app_id: aside::app_id(path),
-                version: 0,
-            };
-            let n_rows = rows.n_rows;
-            if let Append::Committed { .. } = self.lake.append(&table(book), batches, Some(writer)).await? {
-                self.telemetry.flushed(book, n_rows);
-                tracing::info!(
-                    book = book.as_str(),
-                    n_rows,
-                    "records that were set aside are in the lake now"
-                );
-            }
-        }
-        std::fs::remove_file(path)?;
-        Ok(())
-    }
 }
 
 /// Segments that go to the lake in one commit, the oldest first.
@@ -385,7 +313,8 @@ fn journal_error(ledger: &Ledger, source: JournalError) -> FlushError {
     }
 }
 
-fn table(book: Book) -> TableName {
+/// The table that a journal's rows go to.
+pub(crate) fn table(book: Book) -> TableName {
     match book {
         Book::Decisions => TableName::Decisions,
         Book::Outcomes => TableName::Outcomes,
