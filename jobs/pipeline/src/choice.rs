@@ -78,6 +78,7 @@ pub(crate) fn choose(problem: &Problem<'_>, trials: &[Trial]) -> Result<Option<C
         let lost = lost(candidate, best, problem.decisions, problem.weights)?;
         (lost <= STANDARD_ERRORS_OF_NOISE).then_some((lost, *candidate))
     });
+    #[allow(clippy::redundant_closure)]
     let chosen = noisy.min_by(|a, b| cheaper(a, b)).map_or(*best, |(_, chosen)| chosen);
     let parameters = trials[chosen.trial_idx].parameters.clone();
     Ok(Some(Choice {
