@@ -24,9 +24,14 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use lakeloop_domain::{Blueprint, Caps, Micros, UnitCap};
+use lakeloop_domain::{Caps, Micros, UnitCap};
 
 use crate::draw::draw;
+use periods::Periods;
+pub use terms::{Blocked, CapKind, CapTerms};
+
+mod periods;
+mod terms;
 
 /// Which of the servers that share the caps counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,117 +62,6 @@ impl Share {
     }
 }
 
-/// A kind of cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CapKind {
-    /// The unit had as much as it may.
-    PerUnit,
-    /// The share of traffic is used up.
-    TrafficShare,
-    /// A resource is used up.
-    Resource,
-    /// There is no room to remember one more taking.
-    Entries,
-    /// What was taken before is not known yet, or not known any more.
-    Unknown,
-}
-
-impl CapKind {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::PerUnit,
-        Self::TrafficShare,
-        Self::Resource,
-        Self::Entries,
-        Self::Unknown,
-    ];
-
-    /// The word that metrics use for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PerUnit => "per_unit",
-            Self::TrafficShare => "traffic_share",
-            Self::Resource => "resource",
-            Self::Entries => "entries",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// The caps of a blueprint, by position of its actions.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CapTerms {
-    actions: Vec<String>,
-    default_idx: usize,
-    per_unit: Option<UnitCap>,
-    traffic_share: Option<f64>,
-    resources: Vec<ResourceTerms>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct ResourceTerms {
-    limit: u64,
-    every_us: i64,
-    /// What each action uses.
-    uses: Vec<u64>,
-}
-
-impl CapTerms {
-    /// The caps of a blueprint; `None` where it has none, or nothing to choose among.
-    pub fn of(blueprint: &Blueprint) -> Option<Self> {
-        let caps = blueprint.caps.as_ref()?;
-        let default = blueprint.default_action()?;
-        let actions = blueprint.actions();
-        let default_idx = actions.iter().position(|action| action == default)?;
-        let resources = caps.resources.iter().map(|cap| ResourceTerms {
-            limit: cap.limit.0,
-            every_us: cap.every_us.max(1),
-            uses: actions.iter().map(|action| cap.use_of(action, default).0).collect(),
-        });
-        Some(Self {
-            default_idx,
-            per_unit: caps.per_unit,
-            traffic_share: caps.traffic_share,
-            resources: resources.collect(),
-            actions,
-        })
-    }
-
-    /// How long a taking may matter: those from longer before the newest instant are forgotten.
-    pub fn memory_us(&self) -> i64 {
-        let resources = self.resources.iter().map(|resource| resource.every_us);
-        let unit = self.per_unit.map(|cap| cap.every_us);
-        resources.chain(unit).max().unwrap_or(0).saturating_mul(2)
-    }
-
-    /// The position of an action; `None` for the default and for words that are no action.
-    pub fn taking(&self, action: &str) -> Option<usize> {
-        let position = self.actions.iter().position(|one| one == action);
-        position.filter(|idx| *idx != self.default_idx)
-    }
-
-    /// The position of the default action.
-    pub fn default_idx(&self) -> usize {
-        self.default_idx
-    }
-
-    /// Every action but the default, blocked by the same cap.
-    pub fn all_blocked(&self, by: CapKind) -> Blocked {
-        let actions: Vec<u32> = self
-            .takings()
-            .map(|idx| u32::try_from(idx).unwrap_or(u32::MAX))
-            .collect();
-        Blocked {
-            by: vec![by; actions.len()],
-            actions,
-        }
-    }
-
-    fn takings(&self) -> impl Iterator<Item = usize> {
-        (0..self.actions.len()).filter(|idx| *idx != self.default_idx)
-    }
-}
-
 /// What one decision has set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
@@ -177,15 +71,6 @@ pub struct Hold {
     share: bool,
     /// Of each resource.
     amounts: Vec<u64>,
-}
-
-/// The actions that caps block at a moment, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Blocked {
-    /// Positions of the actions, in order; never the default.
-    pub actions: Vec<u32>,
-    /// For each the first cap that blocks it.
-    pub by: Vec<CapKind>,
 }
 
 /// What was taken under some caps.
@@ -443,43 +328,5 @@ impl Counters {
             !entries.is_empty()
         });
         self.n_entries = n_entries;
-    }
-}
-
-/// One value for each clock period; the newest two are remembered.
-#[derive(Debug)]
-struct Periods<T> {
-    every_us: i64,
-    newest: i64,
-    /// Of an even period and of an odd one.
-    values: [T; 2],
-}
-
-impl<T: Default> Periods<T> {
-    fn new(every_us: i64) -> Self {
-        Self {
-            every_us: every_us.max(1),
-            newest: i64::MIN,
-            values: Default::default(),
-        }
-    }
-
-    /// The value of the period that an instant lies in; `None` when it is forgotten.
-    fn at(&mut self, at: Micros) -> Option<&mut T> {
-        let period = at.div_euclid(self.every_us);
-        let ahead = period.saturating_sub(self.newest);
-        if ahead > 0 {
-            let [even, odd] = &mut self.values;
-            match (ahead, period.rem_euclid(2)) {
-                (1, 0) => *even = T::default(),
-                (1, _) => *odd = T::default(),
-                _ => self.values = Default::default(),
-            }
-            self.newest = period;
-        }
-        if ahead < -1 {
-            return None;
-        }
-        self.values.get_mut(period.rem_euclid(2) as usize)
     }
 }

@@ -174,16 +174,17 @@ fn action<'s>(
             let pick = policy::choose(bundle.policy(), &known, buffers, draw);
             Decision {
                 scores,
-                ..picked(
-                    pick,
-                    if bundle.model().is_some() {
-                        DecisionReason::Exploit
-                    } else {
-                        DecisionReason::NoModel
-                    },
-                )
+                ..picked(pick, undrawn(bundle))
             }
         }
+    }
+}
+
+/// Why the policy's best action is chosen where no draw explores.
+pub(crate) fn undrawn(bundle: &Bundle) -> DecisionReason {
+    match bundle.model() {
+        Some(_) => DecisionReason::Exploit,
+        None => DecisionReason::NoModel,
     }
 }
 

@@ -20,7 +20,7 @@
 use lakeloop_domain::{Around, DecisionReason, LadderStep, Policy};
 
 use crate::bundle::{Actions, Bundle};
-use crate::decide::{Chosen, Decision, certain, fallback, known, picked, score};
+use crate::decide::{Chosen, Decision, certain, fallback, known, picked, score, undrawn};
 use crate::draw::draw;
 use crate::encode::Encoder;
 use crate::model::Scratch;
@@ -124,15 +124,12 @@ pub(crate) fn governed<'s>(
     match (chooser, failure) {
         (Chooser::Policy, Some(failure)) => fallback(Chosen::Action(actions.default_idx), failure),
         (Chooser::Policy, None) => {
-            let otherwise = match bundle.model() {
-                Some(_) => DecisionReason::Exploit,
-                None => DecisionReason::NoModel,
-            };
             let pick = policy::choose(declared, &known, buffers, draw);
-            let of_each = policy::probabilities(declared, &known, buffers);
             Decision {
                 scores,
-                ..capped(picked(pick, otherwise), actions, given, of_each)
+                ..capped(picked(pick, undrawn(bundle)), actions, given, || {
+                    policy::probabilities(declared, &known, buffers)
+                })
             }
         }
         (
@@ -152,12 +149,13 @@ pub(crate) fn governed<'s>(
                 ..known
             };
             let pick = policy::choose(&policy, &around, buffers, draw);
-            let of_each = policy::probabilities(&policy, &around, buffers);
             Decision {
                 scores,
                 failure,
                 model_action: best_idx,
-                ..capped(picked(pick, otherwise), actions, given, of_each)
+                ..capped(picked(pick, otherwise), actions, given, || {
+                    policy::probabilities(&policy, &around, buffers)
+                })
             }
         }
         (Chooser::Rule(rule), failure) => {
@@ -177,8 +175,14 @@ pub(crate) fn governed<'s>(
     }
 }
 
-/// The decision with the default in place of an action that is blocked. `of_each` are the probabilities before caps.
-fn capped<'s>(decision: Decision<'s>, actions: &Actions, given: &Given<'_>, of_each: &[f64]) -> Decision<'s> {
+/// The decision with the default in place of an action that is blocked. `of_each` gives the probabilities before caps; it is
+/// asked only where they matter.
+fn capped<'s, 'p>(
+    decision: Decision<'s>,
+    actions: &Actions,
+    given: &Given<'_>,
+    of_each: impl FnOnce() -> &'p [f64],
+) -> Decision<'s> {
     let default_idx = actions.default_idx;
     let Chosen::Action(chosen_idx) = decision.chosen else {
         return decision;
@@ -189,7 +193,7 @@ fn capped<'s>(decision: Decision<'s>, actions: &Actions, given: &Given<'_>, of_e
     }
     Decision {
         chosen: Chosen::Action(default_idx),
-        propensity: policy::with_blocked(of_each, default_idx, given.blocked),
+        propensity: policy::with_blocked(of_each(), default_idx, given.blocked),
         reason: if is_blocked {
             DecisionReason::Capped
         } else {
