@@ -50,6 +50,11 @@ impl LadderStep {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|step| step.as_str() == word)
     }
+
+    /// Where a strategy stands after its latest move; on the first step where it was never moved.
+    pub fn after(latest: Option<&LadderMove>) -> Self {
+        latest.map_or(Self::Default, |latest| latest.to)
+    }
 }
 
 impl fmt::Display for LadderStep {

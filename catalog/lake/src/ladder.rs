@@ -35,7 +35,7 @@ pub async fn move_to(lake: &Lake, wish: &Wish) -> Result<Option<LadderMove>, Lak
     let filter: Expr = ident("strategy").eq(lit(wish.strategy.as_str()));
     lake.judge(&TableName::LadderMoves, Some(filter), |rows| {
         let latest = latest_of(read(rows)?).into_values().next();
-        let from = latest.as_ref().map_or(LadderStep::Default, |latest| latest.to);
+        let from = LadderStep::after(latest.as_ref());
         if from == wish.to {
             return Ok(Judged::Answer(None));
         }

@@ -20,7 +20,7 @@ use crate::loss::Gain;
 use crate::parameters::Parameters;
 use crate::search::{Problem, is_eligible, over_limit};
 use crate::selection;
-use crate::trial::{FittedTrial, Trial, judged, latency};
+use crate::trial::{FittedTrial, Trial, judged, latency, uncalibrated};
 use crate::xgb::cut_saved;
 
 /// A model that loses no more than this many standard errors to the best one is within noise of it.
@@ -47,6 +47,8 @@ pub(crate) struct Choice {
     pub n_rounds: u32,
     /// The model of the last fold, cut to these rounds.
     pub artifact: Arc<[u8]>,
+    /// Its bytes as the registry keeps it.
+    pub bytes: u64,
     /// The metric over the folds.
     pub value: f64,
 }
@@ -78,8 +80,7 @@ pub(crate) fn choose(problem: &Problem<'_>, trials: &[Trial]) -> Result<Option<C
         let lost = lost(candidate, best, problem.decisions, problem.weights)?;
         (lost <= STANDARD_ERRORS_OF_NOISE).then_some((lost, *candidate))
     });
-    #[allow(clippy::redundant_closure)]
-    let chosen = noisy.min_by(|a, b| cheaper(a, b)).map_or(*best, |(_, chosen)| chosen);
+    let chosen = noisy.min_by(cheaper).map_or(*best, |(_, chosen)| chosen);
     let parameters = trials[chosen.trial_idx].parameters.clone();
     Ok(Some(Choice {
         trial_idx: trials[chosen.trial_idx].idx,
@@ -87,6 +88,7 @@ pub(crate) fn choose(problem: &Problem<'_>, trials: &[Trial]) -> Result<Option<C
         parameters,
         n_rounds: chosen.n_rounds,
         artifact: Arc::clone(&chosen.artifact),
+        bytes: chosen.bytes,
         value: chosen.value,
     }))
 }
@@ -121,19 +123,17 @@ fn lost(candidate: &Candidate, best: &Candidate, decisions: &[usize], weights: O
 
 /// The best complete trials at their full and at shorter lengths.
 fn candidates(problem: &Problem<'_>, trials: &[Trial]) -> Result<Vec<Candidate>, PipelineError> {
-    let complete =
-        |trial: &Trial| matches!(&trial.fitted, Ok(fitted) if fitted.is_complete && fitted.value.is_finite());
-    let mut ordered: Vec<usize> = (0..trials.len()).filter(|idx| complete(&trials[*idx])).collect();
-    let badness = |idx: &usize| {
-        let fitted = trials[*idx].fitted.as_ref();
-        fitted.map_or(f64::INFINITY, |fitted| problem.metric.badness(fitted.value))
-    };
-    ordered.sort_by(|a, b| badness(a).total_cmp(&badness(b)));
+    let complete = trials.iter().enumerate().filter_map(|(trial_idx, trial)| {
+        let value = trial.complete_value()?;
+        Some((trial_idx, problem.metric.badness(value)))
+    });
+    let mut ordered: Vec<(usize, f64)> = complete.collect();
+    ordered.sort_by(|(_, a), (_, b)| a.total_cmp(b));
     // Those over a limit may be within it at a shorter length, and then be the only ones.
     let only_over = !trials.iter().any(is_eligible);
     let mut found = Vec::new();
     let n_looked_at = if only_over { ordered.len() } else { N_LOOKED_AT };
-    for trial_idx in ordered.into_iter().take(n_looked_at) {
+    for (trial_idx, _) in ordered.into_iter().take(n_looked_at) {
         let trial = &trials[trial_idx];
         let Ok(fitted) = &trial.fitted else { continue };
         let again;
@@ -166,12 +166,12 @@ fn at_length(
     let Some(latest) = fitted.artifacts.last() else {
         return Ok(None);
     };
-    let as_candidate = |value: f64, latency, artifact: Arc<[u8]>, losses| Candidate {
+    let as_candidate = |value: f64, latency, (artifact, bytes), losses| Candidate {
         trial_idx,
         n_rounds,
         value,
         badness: problem.metric.badness(value),
-        bytes: packed(&artifact).len() as u64,
+        bytes,
         latency,
         cost_us: fitted.feature_cost_us,
         artifact,
@@ -182,12 +182,13 @@ fn at_length(
         return Ok(Some(as_candidate(
             fitted.value,
             fitted.latency,
-            Arc::clone(latest),
+            (Arc::clone(latest), fitted.artifact_bytes),
             losses,
         )));
     }
     let encoding = selection::without(problem.encoding, &trial.parameters.without);
-    let (mut values, mut losses, mut cut) = (Vec::new(), Vec::new(), Arc::clone(latest));
+    let (mut values, mut losses) = (Vec::new(), Vec::new());
+    let (mut cut, mut serving) = (Arc::clone(latest), None);
     let columns = selection::Columns::of(problem, &encoding);
     for (artifact, fold) in fitted.artifacts.iter().zip(columns.folds()) {
         // A fold that ended with fewer rounds than the mean is cut no further than to its own.
@@ -195,17 +196,20 @@ fn at_length(
             Ok(cut) => cut.into(),
             Err(_) => Arc::clone(artifact),
         };
-        let judged = judged(problem, &encoding, &cut, fold)?;
+        let bundle = uncalibrated(problem, &encoding, &cut)?;
+        let judged = judged(problem, &bundle, fold)?;
         values.push(judged.value);
         losses.extend(judged.losses);
+        serving = Some(bundle);
     }
     let value = values.iter().sum::<f64>() / values.len() as f64;
     // Only a limit asks how fast each candidate is; without one the full length is slow enough.
-    let latency = match problem.applied.blueprint.limits.max_latency_us {
-        Some(_) => latency(problem, &encoding, &cut)?,
-        None => fitted.latency,
+    let latency = match (problem.applied.blueprint.limits.max_latency_us, &serving) {
+        (Some(_), Some(bundle)) => latency(problem, bundle)?,
+        _ => fitted.latency,
     };
-    Ok(Some(as_candidate(value, latency, cut, losses.into())).filter(|candidate| candidate.value.is_finite()))
+    let bytes = packed(&cut).len() as u64;
+    Ok(Some(as_candidate(value, latency, (cut, bytes), losses.into())).filter(|candidate| candidate.value.is_finite()))
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub async fn standings(lake: &Lake, as_of: Micros) -> Result<Vec<Standing>, Pipe
         let latest = latest.remove(&strategy);
         standings.push(Standing {
             counts: ladder_counts(&ctx, &applied.blueprint, as_of).await?,
-            step: latest.as_ref().map_or(LadderStep::Default, |latest| latest.to),
+            step: LadderStep::after(latest.as_ref()),
             strategy,
             ladder,
             latest,

@@ -260,14 +260,8 @@ impl<'r> Run<'r> {
         let n_rounds = training.best_rounds();
         let artifact = training.artifact(n_rounds)?;
         let problem = self.problem;
-        let bundle = provisional(
-            problem.applied,
-            problem.target,
-            self.encoding,
-            &Calibration::Identity,
-            &artifact,
-        )?;
-        let judged = judged_by(problem, &bundle, fold)?;
+        let bundle = uncalibrated(problem, self.encoding, &artifact)?;
+        let judged = judged(problem, &bundle, fold)?;
         tracing::debug!(
             strategy = %self.problem.applied.blueprint.name, parameters = parameters.to_json(), value = judged.value,
             n_rounds, "trial"
@@ -294,7 +288,7 @@ impl<'r> Run<'r> {
         let (Some(artifact), Some(bundle)) = (self.artifacts.last(), &self.latest) else {
             return Err(PipelineError::NoModelInBundle);
         };
-        let latency = latency_of(self.problem, bundle)?;
+        let latency = latency(self.problem, bundle)?;
         let n_folds = self.fold_values.len();
         Ok(FittedTrial {
             value: self.fold_values.iter().sum::<f64>() / n_folds as f64,
@@ -328,23 +322,7 @@ pub(crate) struct Judged {
 }
 
 /// Predicts the validation rows of a fold with the serving code.
-pub(crate) fn judged(
-    problem: &Problem<'_>,
-    encoding: &Encoding,
-    artifact: &[u8],
-    fold: Fold<'_>,
-) -> Result<Judged, PipelineError> {
-    let bundle = provisional(
-        problem.applied,
-        problem.target,
-        encoding,
-        &Calibration::Identity,
-        artifact,
-    )?;
-    judged_by(problem, &bundle, fold)
-}
-
-fn judged_by(problem: &Problem<'_>, bundle: &Bundle, fold: Fold<'_>) -> Result<Judged, PipelineError> {
+pub(crate) fn judged(problem: &Problem<'_>, bundle: &Bundle, fold: Fold<'_>) -> Result<Judged, PipelineError> {
     let model = bundle.model().ok_or(PipelineError::NoModelInBundle)?;
     let mut scratch = Scratch::new();
     let (rows, labels): (&Matrix, _) = (fold.validation.rows, fold.validation.labels);
@@ -373,18 +351,7 @@ pub(crate) fn losses_of(problem: &Problem<'_>, scores: &[f64]) -> Vec<f64> {
 }
 
 /// Measures how long the serving code takes for a row.
-pub(crate) fn latency(problem: &Problem<'_>, encoding: &Encoding, artifact: &[u8]) -> Result<Latency, PipelineError> {
-    let bundle = provisional(
-        problem.applied,
-        problem.target,
-        encoding,
-        &Calibration::Identity,
-        artifact,
-    )?;
-    latency_of(problem, &bundle)
-}
-
-fn latency_of(problem: &Problem<'_>, bundle: &Bundle) -> Result<Latency, PipelineError> {
+pub(crate) fn latency(problem: &Problem<'_>, bundle: &Bundle) -> Result<Latency, PipelineError> {
     Ok(measure(
         bundle.model().ok_or(PipelineError::NoModelInBundle)?,
         problem.samples,
@@ -398,6 +365,16 @@ fn feature_cost_us(problem: &Problem<'_>, encoding: &Encoding) -> f64 {
     let used = views.filter(|view| view.columns.iter().any(|column| is_used(&column.name)));
     used.filter_map(|view| view.cost_us)
         .fold(0.0, |sum, cost_us| sum + cost_us)
+}
+
+/// A model as it was fitted, in the bundle that would serve it.
+pub(crate) fn uncalibrated(
+    problem: &Problem<'_>,
+    encoding: &Encoding,
+    artifact: &[u8],
+) -> Result<Bundle, PipelineError> {
+    let Problem { applied, target, .. } = problem;
+    provisional(applied, target, encoding, &Calibration::Identity, artifact)
 }
 
 /// A model that is not registered yet, in the bundle that would serve it. Fails when the two do not fit.

@@ -10,7 +10,6 @@ use lakeloop_domain::{
     Baseline, Calibration, Encoding, LearningTarget, ModelCard, ModelRecord, ModelVersion, PredictionInterval,
     Uncertainty,
 };
-use lakeloop_lake::artifact::packed;
 
 use crate::calibrate::{Raw, calibration};
 use crate::card::{Evidence, card};
@@ -30,7 +29,7 @@ use crate::promote::Facts;
 use crate::rows::FeatureLayout;
 use crate::scoring::{score, score_encoded};
 use crate::search::Problem;
-use crate::trial::{Trial, configured, losses_of, options, provisional};
+use crate::trial::{Trial, configured, losses_of, options, provisional, uncalibrated};
 use crate::uncertainty::{Seen, uncertainty};
 use crate::xgb::{LabelledMatrix, Predictor, Trainer};
 
@@ -150,7 +149,7 @@ fn in_parity(
     problem: &Problem<'_>,
     (encoding, artifact): (&Encoding, &[u8]),
 ) -> Result<InParity, PipelineError> {
-    let raw = provisional(work.applied, problem.target, encoding, &Calibration::Identity, artifact)?;
+    let raw = uncalibrated(problem, encoding, artifact)?;
     let reference = Reference {
         predictor: Predictor::load(artifact, &encoding.columns)?,
         encoder: Encoder::new(encoding)?,
@@ -248,7 +247,7 @@ pub(crate) fn winner_of(
         rungs: &rungs,
         notes: &known.notes,
         trials: known.trials,
-        artifact_bytes: packed(artifact).len(),
+        artifact_bytes: choice.bytes,
         n_rounds: choice.n_rounds,
         latency,
         validation_seconds,

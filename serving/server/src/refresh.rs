@@ -166,7 +166,7 @@ impl Refresher {
         let live = self.live.get(strategy);
         let old = self.strategies.load().find(strategy.as_str()).cloned();
         let key = (strategy.clone(), applied.sequence, live.map(|live| live.version));
-        let step = self.steps.get(strategy).map_or(LadderStep::Default, |latest| latest.to);
+        let step = LadderStep::after(self.steps.get(strategy));
         let judged = judge(&self.models, old, applied, live, step).await?;
         if let Some(trouble) = judged.trouble
             && self.troubles.insert(key.clone())

@@ -63,7 +63,7 @@ pub(crate) struct Evidence<'a> {
     /// Every trial of the search.
     pub trials: &'a [Trial],
     /// Size of the saved model.
-    pub artifact_bytes: usize,
+    pub artifact_bytes: u64,
     /// Rounds that it keeps.
     pub n_rounds: u32,
     /// How long it takes for a row.
@@ -239,7 +239,7 @@ fn lift_of(evidence: &Evidence<'_>) -> Vec<CardLift> {
 fn cost(evidence: &Evidence<'_>) -> CardCost {
     let fitted = evidence.trials.iter().filter_map(|trial| trial.fitted.as_ref().ok());
     CardCost {
-        artifact_bytes: evidence.artifact_bytes as u64,
+        artifact_bytes: evidence.artifact_bytes,
         n_rounds: evidence.n_rounds,
         latency_p50_us: evidence.latency.p50_us,
         latency_p99_us: evidence.latency.p99_us,

@@ -27,6 +27,16 @@ fn options<'a>(columns: &'a [EncodedColumn], target: &'a LearningTarget) -> Trai
     }
 }
 
+/// Rows that count alike.
+fn labelled<'a>(rows: &'a Matrix, labels: &'a [f64]) -> LabelledMatrix<'a> {
+    LabelledMatrix {
+        rows,
+        labels,
+        weights: None,
+        groups: &[],
+    }
+}
+
 /// Fits one number column against labels: the first `n_train` rows are fitted on.
 fn fit_one(values: &[f32], labels: &[f64], n_train: usize, target: &LearningTarget) -> Fit {
     let parameters = Parameters {
@@ -37,12 +47,6 @@ fn fit_one(values: &[f32], labels: &[f64], n_train: usize, target: &LearningTarg
     let columns = [number_column("x")];
     let part = |range: std::ops::Range<usize>| Matrix::new(values[range.clone()].to_vec(), range.len());
     let (train, validation) = (part(0..n_train), part(n_train..values.len()));
-    let labelled = |rows, labels| LabelledMatrix {
-        rows,
-        labels,
-        weights: None,
-        groups: &[],
-    };
     let train = labelled(&train, &labels[..n_train]);
     let validation = labelled(&validation, &labels[n_train..]);
     let trainer = Trainer::new(train, validation, &options(&columns, target)).unwrap();
@@ -100,12 +104,7 @@ fn importance_is_that_of_the_columns_that_are_used() {
         labels.push(f64::from(2.0 * x + if city == 1.0 { 1.0 } else { 0.0 }));
     }
     let rows = Matrix::new(values, 600);
-    let part = LabelledMatrix {
-        rows: &rows,
-        labels: &labels,
-        weights: None,
-        groups: &[],
-    };
+    let part = labelled(&rows, &labels);
     let options = TrainerOptions {
         columns: &columns,
         target: &LearningTarget::Regression,
@@ -158,12 +157,7 @@ fn fit_error() -> String {
     let target = LearningTarget::Regression;
     let rows = Matrix::new((0..20u8).map(f32::from).collect(), 20);
     let labels: Vec<f64> = (0..20).map(|idx| if idx % 2 == 0 { 3e38 } else { -3e38 }).collect();
-    let part = LabelledMatrix {
-        rows: &rows,
-        labels: &labels,
-        weights: None,
-        groups: &[],
-    };
+    let part = labelled(&rows, &labels);
     let trainer = Trainer::new(part, part, &options(&columns, &target)).unwrap();
     let failed = trainer.fit(&Parameters::defaults(&target));
     failed.err().unwrap().to_string()
@@ -210,12 +204,7 @@ fn a_fit_that_pauses_ends_as_one_that_does_not() {
     let labels: Vec<f64> = values.iter().map(|value| f64::from(*value).sin()).collect();
     let (columns, target) = ([number_column("x")], LearningTarget::Regression);
     let rows = Matrix::new(values, 400);
-    let part = LabelledMatrix {
-        rows: &rows,
-        labels: &labels,
-        weights: None,
-        groups: &[],
-    };
+    let part = labelled(&rows, &labels);
     let trainer = Trainer::new(part, part, &options(&columns, &target)).unwrap();
     let parameters = Parameters::defaults(&target);
     let mut paused = trainer.begin(&parameters).unwrap();
@@ -241,12 +230,7 @@ fn a_monotone_column_never_moves_the_score_the_other_way() {
     let (columns, target) = ([number_column("x")], LearningTarget::Regression);
     let monotone = [("x".into(), Monotone::Increasing)];
     let rows = Matrix::new(values, 600);
-    let part = LabelledMatrix {
-        rows: &rows,
-        labels: &labels,
-        weights: None,
-        groups: &[],
-    };
+    let part = labelled(&rows, &labels);
     let trainer = Trainer::new(part, part, &options(&columns, &target)).unwrap();
     let trainer = trainer.constrained(&columns, &monotone);
     let fit = trainer.fit(&Parameters::defaults(&target)).unwrap();
