@@ -10,16 +10,13 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use lakeloop_domain::{Choice, DecisionReason, DecisionRecord};
 use lakeloop_lake::rows::decisions_from_batch;
 use lakeloop_sql::{Pins, session};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use support::{Home, Served};
-use tokio::sync::Notify;
+use support::{Acknowledged, Home, Kills};
 
 const CLIENTS: u64 = 8;
 const UNITS: i64 = 40;
@@ -59,8 +56,7 @@ uses = { mail = 0.5, call = 2 }
 /// What all clients share.
 struct World {
     now: AtomicI64,
-    n_acknowledged: AtomicU64,
-    news: Notify,
+    acknowledged: Acknowledged,
 }
 
 /// Asks until the server is gone.
@@ -78,8 +74,7 @@ async fn client(base: String, world: Arc<World>) {
             }
             Err(_) => return,
         }
-        world.n_acknowledged.fetch_add(1, Ordering::SeqCst);
-        world.news.notify_one();
+        world.acknowledged.one_more();
     }
 }
 
@@ -114,30 +109,19 @@ fn killed_at_any_point_no_cap_is_exceeded_and_budgets_are_used() {
         home.run(&["apply"]).success();
         let world = Arc::new(World {
             now: AtomicI64::new(START),
-            n_acknowledged: AtomicU64::new(0),
-            news: Notify::new(),
+            acknowledged: Acknowledged::default(),
         });
-        let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-        for _ in 0..rounds {
-            let mut served = Served::start(&home);
-            let target = world.n_acknowledged.load(Ordering::SeqCst) + rng.random_range(1..800);
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|_| tokio::spawn(client(served.base(), Arc::clone(&world))))
-                .collect();
-            while world.n_acknowledged.load(Ordering::SeqCst) < target {
-                world.news.notified().await;
-            }
-            served.kill();
-            for client in clients {
-                client.await.unwrap();
-            }
-        }
-        let served = Served::start(&home);
-        served.flush().await;
-        served.stop();
+        let kills = Kills {
+            rounds,
+            n_clients: CLIENTS,
+            seed: SEED,
+            before: 800,
+        };
+        let asks = |base, _, _| client(base, Arc::clone(&world));
+        kills.happen(&home, &world.acknowledged, asks).await;
 
         let rows = decisions(&home).await;
-        let n_acknowledged = world.n_acknowledged.load(Ordering::SeqCst);
+        let n_acknowledged = world.acknowledged.count();
         assert!(rows.len() as u64 >= n_acknowledged);
         let taken: Vec<&DecisionRecord> = rows.iter().filter(|row| action(row) != "nothing").collect();
         let mut n_exceeding = 0;

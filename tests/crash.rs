@@ -10,15 +10,11 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lakeloop_sql::{Pins, session};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use support::{Home, Served};
-use tokio::sync::Notify;
+use support::{Acknowledged, Home, Kills};
 
 const CLIENTS: u64 = 8;
 const SEED: u64 = 20_260_105;
@@ -38,30 +34,23 @@ window = "1m"
 absent = 0
 "#;
 
+/// The ids of what was acknowledged.
 #[derive(Default)]
-struct Acknowledged {
+struct Told {
     decisions: Mutex<Vec<String>>,
     outcomes: Mutex<Vec<String>>,
-    count: AtomicU64,
-    news: Notify,
+    acknowledged: Acknowledged,
 }
 
-impl Acknowledged {
+impl Told {
     fn add(&self, list: &Mutex<Vec<String>>, id: String) {
         list.lock().unwrap().push(id);
-        self.count.fetch_add(1, Ordering::SeqCst);
-        self.news.notify_one();
-    }
-
-    async fn wait_for(&self, count: u64) {
-        while self.count.load(Ordering::SeqCst) < count {
-            self.news.notified().await;
-        }
+        self.acknowledged.one_more();
     }
 }
 
 /// Asks and reports until the server is gone.
-async fn client(base: String, round: u64, client: u64, acknowledged: Arc<Acknowledged>) {
+async fn client(base: String, round: u64, client: u64, told: Arc<Told>) {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     for n in 0.. {
         let id = format!("r{round}-c{client}-{n}");
@@ -71,12 +60,12 @@ async fn client(base: String, round: u64, client: u64, acknowledged: Arc<Acknowl
         if !acknowledged_by(&http, format!("{base}/v1/decide"), &body).await {
             return;
         }
-        acknowledged.add(&acknowledged.decisions, id.clone());
+        told.add(&told.decisions, id.clone());
         let body = json!({ "outcome_id": format!("o-{id}"), "decision_id": id, "event": "clicked" });
         if !acknowledged_by(&http, format!("{base}/v1/observe"), &body).await {
             return;
         }
-        acknowledged.add(&acknowledged.outcomes, format!("o-{id}"));
+        told.add(&told.outcomes, format!("o-{id}"));
     }
 }
 
@@ -121,26 +110,18 @@ fn killed_at_any_point_nothing_is_lost_or_doubled() {
             &[("crash", BLUEPRINT)],
         );
         home.run(&["apply"]).success();
-        let acknowledged = Arc::new(Acknowledged::default());
-        let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-        for round in 0..rounds {
-            let mut served = Served::start(&home);
-            let target = acknowledged.count.load(Ordering::SeqCst) + rng.random_range(1..400);
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|n| tokio::spawn(client(served.base(), round, n, Arc::clone(&acknowledged))))
-                .collect();
-            acknowledged.wait_for(target).await;
-            served.kill();
-            for client in clients {
-                client.await.unwrap();
-            }
-        }
-        let served = Served::start(&home);
-        served.flush().await;
-        served.stop();
+        let told = Arc::new(Told::default());
+        let kills = Kills {
+            rounds,
+            n_clients: CLIENTS,
+            seed: SEED,
+            before: 400,
+        };
+        let asks = |base, round, n| client(base, round, n, Arc::clone(&told));
+        kills.happen(&home, &told.acknowledged, asks).await;
 
-        let decisions = acknowledged.decisions.lock().unwrap().clone();
-        let outcomes = acknowledged.outcomes.lock().unwrap().clone();
+        let decisions = told.decisions.lock().unwrap().clone();
+        let outcomes = told.outcomes.lock().unwrap().clone();
         let (lost_decisions, doubled_decisions) = lost_and_doubled(&home, "decisions", "decision_id", &decisions).await;
         let (lost_outcomes, doubled_outcomes) = lost_and_doubled(&home, "outcomes", "outcome_id", &outcomes).await;
         println!("{rounds} kills, {} decisions and {} outcomes acknowledged", decisions.len(), outcomes.len());

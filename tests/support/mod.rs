@@ -7,13 +7,17 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use lakeloop_lake::Lake;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 /// A lakeloop home that is gone after the test.
 pub struct Home {
@@ -228,4 +232,63 @@ pub fn texts(column: &ArrayRef) -> Vec<String> {
     let column = cast(column, &DataType::Utf8).unwrap();
     let column = column.as_any().downcast_ref::<arrow::array::StringArray>().unwrap();
     (0..column.len()).map(|row| column.value(row).to_owned()).collect()
+}
+
+/// How many answers clients had that acknowledge something.
+#[derive(Default)]
+pub struct Acknowledged {
+    count: AtomicU64,
+    news: Notify,
+}
+
+impl Acknowledged {
+    pub fn one_more(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.news.notify_one();
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    async fn reach(&self, count: u64) {
+        while self.count() < count {
+            self.news.notified().await;
+        }
+    }
+}
+
+/// How often a server is killed, and after how much.
+pub struct Kills {
+    pub rounds: u64,
+    pub n_clients: u64,
+    pub seed: u64,
+    /// It is killed after 1 to this many acknowledgements, this one excluded.
+    pub before: u64,
+}
+
+impl Kills {
+    /// Starts a server and kills it, again and again, while clients ask it until it is gone; each client is told where it
+    /// listens, the round and its own number. One more server then brings the rest of the journals into the lake.
+    pub async fn happen<C>(&self, home: &Home, acknowledged: &Acknowledged, client: impl Fn(String, u64, u64) -> C)
+    where
+        C: Future<Output = ()> + Send + 'static,
+    {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        for round in 0..self.rounds {
+            let mut served = Served::start(home);
+            let target = acknowledged.count() + rng.random_range(1..self.before);
+            let clients: Vec<_> = (0..self.n_clients)
+                .map(|n| tokio::spawn(client(served.base(), round, n)))
+                .collect();
+            acknowledged.reach(target).await;
+            served.kill();
+            for client in clients {
+                client.await.unwrap();
+            }
+        }
+        let served = Served::start(home);
+        served.flush().await;
+        served.stop();
+    }
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use lakeloop_decide::{Bundle, Model, Offered, Replay, Scratch, position_probabilities, probabilities, replay};
 use lakeloop_domain::{
-    ActionBelief, Belief, Blueprint, Choice, DecisionReason, DecisionRecord, EncodedColumn, Encoding, FeatureType,
-    StrategyName, Uncertainty,
+    ActionBelief, AppliedBlueprint, Belief, Blueprint, Choice, DecisionReason, DecisionRecord, EncodedColumn, Encoding,
+    FeatureType, StrategyName, Uncertainty,
 };
 use lakeloop_lake::registry::{self, NewModel};
 use lakeloop_lake::{Lake, blueprints};
@@ -72,18 +72,16 @@ impl Case {
 }
 
 /// The blueprint in force of a strategy.
-async fn blueprint(lake: &Lake, strategy: &str) -> Blueprint {
+async fn in_force(lake: &Lake, strategy: &str) -> AppliedBlueprint {
     let name = StrategyName::new(strategy).unwrap();
-    blueprints::history(lake, &name).await.unwrap().pop().unwrap().blueprint
+    blueprints::history(lake, &name).await.unwrap().pop().unwrap()
 }
 
 /// What decides for a strategy: its blueprint in force, with its live model where there is one.
 async fn bundle(lake: &Lake, strategy: &str) -> Bundle {
-    let name = StrategyName::new(strategy).unwrap();
-    let applied = blueprints::history(lake, &name).await.unwrap().pop().unwrap();
-    let live = registry::live(lake).await.unwrap();
-    let live = live.iter().find(|record| record.strategy == name);
-    Bundle::new(applied, live.map(|record| Model::from_record(record).unwrap())).unwrap()
+    let applied = in_force(lake, strategy).await;
+    let live = registry::live_of(lake, &applied.blueprint.name).await.unwrap();
+    Bundle::new(applied, live.map(|record| Model::from_record(&record).unwrap())).unwrap()
 }
 
 /// Trees of one split each: `row[column] < threshold` gives `below`, else `from_there`.
@@ -212,7 +210,7 @@ async fn propensities_of_choices_are_those_of_the_kernel_in_the_answer_and_in_th
         let strategy = case.strategy();
         answers.extend(asked(&site, &strategy, false).await);
         bundles.insert((strategy.clone(), false), bundle(&site.lake, &strategy).await);
-        let version = go_live(&site.lake, dish_model(&blueprint(&site.lake, &strategy).await)).await;
+        let version = go_live(&site.lake, dish_model(&in_force(&site.lake, &strategy).await.blueprint)).await;
         let body = json!({ "strategy": strategy, "unit": "u", "context": { "age": 1 } });
         site.until("/v1/decide", &body.to_string(), |answer| {
             answer["model_version"] == json!(version.0)
@@ -296,7 +294,7 @@ async fn propensities_of_slots_are_those_of_the_kernel_at_every_position() {
     let mut bundles = HashMap::new();
     for with_model in [false, true] {
         if with_model {
-            go_live(&site.lake, shelf_model(&blueprint(&site.lake, "shelf").await)).await;
+            go_live(&site.lake, shelf_model(&in_force(&site.lake, "shelf").await.blueprint)).await;
             let any = json!({ "strategy": "shelf", "unit": "q", "candidates": candidates });
             site.until("/v1/decide", &any.to_string(), |answer| {
                 answer["model_version"] == json!(1)
