@@ -222,6 +222,7 @@ fn learning(decision: &RawDecision, model: Option<&RawModel>) -> LearningSpec {
             .collect(),
         search_space: ranges.map(|(parameter, raw)| (parameter, range(raw))).collect(),
         final_fit: model.final_fit.map(Into::into).unwrap_or_default(),
+        n_folds: model.folds,
         budget_us: model.budget.map(|budget| budget.as_micros()),
     }
 }

@@ -60,6 +60,7 @@ pub(crate) fn violations(document: &Document<'_>, raw: &RawBlueprint, unsound: &
             let label = label(raw, outcome);
             rules.objective(decision, &label, model);
             rules.metric(decision, &label, model);
+            rules.folds(decision, model);
         }
         rules.monotone(raw, model);
         for (parameter, range) in model.search_space.iter().flat_map(|space| space.ranges()) {
@@ -365,6 +366,14 @@ impl Rules<'_, '_> {
             _ => return,
         };
         self.report(&path, message.into());
+    }
+
+    /// A fold may begin in the middle of a ranking.
+    fn folds(&mut self, decision: &RawDecision, model: &RawModel) {
+        if model.folds.is_some_and(|n_folds| n_folds > 1) && matches!(decision, RawDecision::Rank { .. }) {
+            let message = "rankings are judged by the latest ones alone; remove this key";
+            self.report(&["model", "folds"], message.into());
+        }
     }
 
     fn metric(&mut self, decision: &RawDecision, outcome: &RawOutcome, model: &RawModel) {

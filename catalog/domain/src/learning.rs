@@ -29,12 +29,20 @@ pub struct LearningSpec {
     /// Fit the winner once more on all rows, the latest included, before it is registered.
     #[serde(skip_serializing_if = "FinalFit::is_default")]
     pub final_fit: FinalFit,
+    /// Folds, forward in time, that trials are judged by, the latest rows being the last of them; `None`: those rows alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_folds: Option<u32>,
     /// The longest that search, fit and checks may take together, in microseconds; `None`: as long as the trials take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_us: Option<i64>,
 }
 
 impl LearningSpec {
+    /// Folds that trials are judged by: at least 1.
+    pub fn n_folds(&self) -> usize {
+        self.n_folds.map_or(1, |n_folds| n_folds.max(1) as usize)
+    }
+
     /// True when the winner is fitted once more on all rows.
     pub fn fits_all_rows(&self) -> bool {
         self.final_fit == FinalFit::AllRows

@@ -262,6 +262,11 @@ pub struct RawModel {
     /// Which rows the registered model is fitted on: `train_rows` (unless said otherwise), so that its metrics are its own;
     /// or `all_rows`: once more with what validated best, the latest rows included.
     pub final_fit: Option<RawFinalFit>,
+    /// Folds, forward in time, that each trial is judged by: 1 (unless said otherwise) to 4. The latest rows are the last fold;
+    /// the metric is the mean over folds. More folds take longer, and choose better where few rows are recent. Not for
+    /// rankings.
+    #[schemars(range(min = 1, max = 4))]
+    pub folds: Option<u32>,
     /// The longest that search, fit and checks may take together; the best model so far is kept. With it, trials are
     /// unlimited unless `schedule.trials` says otherwise.
     pub budget: Option<Period>,

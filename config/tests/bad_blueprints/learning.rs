@@ -20,7 +20,7 @@ fn with(model: &str, expected: &str) {
 fn everything_that_can_be_asked_of_the_search() {
     let text = format!(
         "{}[model]\nobjective = \"gamma\"\nmetric = \"mae\"\nmonotone = {{ km = \"increasing\", rain = \"increasing\" }}\n\
-         search_space = {{ max_depth = {{ minimum = 2, maximum = 4 }} }}\nfinal_fit = \"all_rows\"\nbudget = \"60s\"\n",
+         search_space = {{ max_depth = {{ minimum = 2, maximum = 4 }} }}\nfinal_fit = \"all_rows\"\nbudget = \"60s\"\nfolds = 3\n",
         FORECAST.replace(", quantile = 0.9", "")
     );
     let blueprint = parse_blueprint("b.toml", &text).unwrap().blueprint;
@@ -31,12 +31,27 @@ fn everything_that_can_be_asked_of_the_search() {
     assert_eq!(learning.search_space[0].0, SearchParameter::MaxDepth);
     assert_eq!(learning.search_space[0].1.maximum, 4.0);
     assert_eq!(
-        (learning.final_fit, learning.budget_us),
-        (FinalFit::AllRows, Some(60_000_000))
+        (learning.final_fit, learning.budget_us, learning.n_folds()),
+        (FinalFit::AllRows, Some(60_000_000), 3)
     );
     assert_eq!(
         blueprint.schedule.trials, 1_000,
         "time ends the search, not the usual number of trials"
+    );
+}
+
+#[test]
+fn folds_are_one_to_four_and_not_of_rankings() {
+    let rank = format!("{}\n[model]\nfolds = 2\n", include_str!("../../blueprints/rank.toml"));
+    let errors = parse_blueprint("b.toml", &rank).unwrap_err();
+    let told = "model.folds: rankings are judged by the latest ones alone; remove this key";
+    assert!(
+        errors.iter().any(|error| error.to_string().ends_with(told)),
+        "{errors:?}"
+    );
+    with(
+        "folds = 5",
+        "b.toml:18:9: model.folds: 5 is out of range; write a whole number from 1 to 4",
     );
 }
 

@@ -49,14 +49,16 @@ pub(crate) struct Choice {
     pub artifact: Arc<[u8]>,
     /// Its bytes as the registry keeps it.
     pub bytes: u64,
-    /// The metric over the folds.
+    /// The metric of the last fold, on the rows that the model is judged by.
     pub value: f64,
 }
 
 struct Candidate {
     trial_idx: usize,
     n_rounds: u32,
-    value: f64,
+    /// The metric of the last fold.
+    latest: f64,
+    /// Of the mean over the folds.
     badness: f64,
     bytes: u64,
     latency: Latency,
@@ -89,7 +91,7 @@ pub(crate) fn choose(problem: &Problem<'_>, trials: &[Trial]) -> Result<Option<C
         n_rounds: chosen.n_rounds,
         artifact: Arc::clone(&chosen.artifact),
         bytes: chosen.bytes,
-        value: chosen.value,
+        value: chosen.latest,
     }))
 }
 
@@ -166,11 +168,11 @@ fn at_length(
     let Some(latest) = fitted.artifacts.last() else {
         return Ok(None);
     };
-    let as_candidate = |value: f64, latency, (artifact, bytes), losses| Candidate {
+    let as_candidate = |values: &[f64], latency, (artifact, bytes), losses| Candidate {
         trial_idx,
         n_rounds,
-        value,
-        badness: problem.metric.badness(value),
+        latest: values.last().copied().unwrap_or(f64::NAN),
+        badness: problem.metric.badness(values.iter().sum::<f64>() / values.len() as f64),
         bytes,
         latency,
         cost_us: fitted.feature_cost_us,
@@ -180,7 +182,7 @@ fn at_length(
     if share >= 1.0 {
         let losses = Arc::clone(&fitted.losses);
         return Ok(Some(as_candidate(
-            fitted.value,
+            &fitted.fold_values,
             fitted.latency,
             (Arc::clone(latest), fitted.artifact_bytes),
             losses,
@@ -202,14 +204,13 @@ fn at_length(
         losses.extend(judged.losses);
         serving = Some(bundle);
     }
-    let value = values.iter().sum::<f64>() / values.len() as f64;
     // Only a limit asks how fast each candidate is; without one the full length is slow enough.
     let latency = match (problem.applied.blueprint.limits.max_latency_us, &serving) {
         (Some(_), Some(bundle)) => latency(problem, bundle)?,
         _ => fitted.latency,
     };
     let bytes = packed(&cut).len() as u64;
-    Ok(Some(as_candidate(value, latency, (cut, bytes), losses.into())).filter(|candidate| candidate.value.is_finite()))
+    Ok(Some(as_candidate(&values, latency, (cut, bytes), losses.into())).filter(|candidate| candidate.badness.is_finite()))
 }
 
 #[cfg(test)]
@@ -221,7 +222,7 @@ mod tests {
         Candidate {
             trial_idx: 0,
             n_rounds: 1,
-            value: badness,
+            latest: badness,
             badness,
             bytes,
             latency: Latency {

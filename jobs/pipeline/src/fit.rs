@@ -12,6 +12,8 @@ use lakeloop_domain::{AppliedBlueprint, LearningTarget, ModelRecord};
 use crate::choice::Choice;
 use crate::context::Clock;
 use crate::error::PipelineError;
+use crate::fold_rows::FoldRows;
+use crate::folds;
 use crate::guards::guard;
 use crate::loss::Metric;
 use crate::matrix::{encode, learn_encoding};
@@ -120,15 +122,24 @@ pub(crate) fn fit(
         weights: weights_of(data.validation()),
         groups: &validation_groups,
     };
+    let earlier = earlier_folds(data, learning.n_folds());
+    let copied: Vec<FoldRows> = earlier.iter().map(|fold| FoldRows::of(train, fold)).collect();
+    let mut folds: Vec<Fold<'_>> = copied.iter().map(FoldRows::as_fold).collect();
+    folds.push(Fold { train, validation });
+    let judged_by = judged_by(data, &earlier, &folds);
     // Whole rankings belong together, and weights to their rows: only plain rows are sampled.
-    let step = train.rows.n_rows() / N_SAMPLED;
-    let is_sampled = train.rows.n_rows() > MANY_ROWS && train.weights.is_none() && train.groups.is_empty();
-    let sampled = is_sampled.then(|| (train.rows.every(step), every(train.labels, step)));
+    let first = folds[0];
+    let step = first.train.rows.n_rows() / N_SAMPLED;
+    let is_sampled = first.train.rows.n_rows() > MANY_ROWS && train.weights.is_none() && train.groups.is_empty();
+    let sampled = is_sampled.then(|| (first.train.rows.every(step), every(first.train.labels, step)));
     let sample = sampled.as_ref().map(|(rows, labels)| Fold {
-        train: LabelledMatrix { rows, labels, ..train },
-        validation,
+        train: LabelledMatrix {
+            rows,
+            labels,
+            ..first.train
+        },
+        ..first
     });
-    let folds = [Fold { train, validation }];
     let n_values = train.rows.values().len();
     let last_fit = if learning.fits_all_rows() {
         1.0 + data.rows.len() as f64 / train.rows.n_rows() as f64
@@ -148,8 +159,8 @@ pub(crate) fn fit(
         train,
         validation,
         folds: &folds,
-        decisions: &data.rows.decisions()[data.validation()],
-        weights: validation.weights,
+        decisions: &judged_by.decisions,
+        weights: judged_by.weights.as_deref(),
         sample,
         samples: &samples(&layout, &data.rows, latency_rows),
         seed: work.seed,
@@ -199,6 +210,29 @@ pub(crate) fn fit_unfollowed(work: &Work<'_>) -> Result<Fitted, PipelineError> {
         asked: &|| Asked::GoOn,
     };
     fit(work, |_| ControlFlow::Continue(()), &mut follower)
+}
+
+/// The folds before the latest rows that trials are judged by too: the latest ones of those inside the rows fitted on.
+fn earlier_folds(data: &TrainingData, n_folds: usize) -> Vec<folds::Fold> {
+    let inside = if n_folds > 1 { data.folds() } else { Vec::new() };
+    let n_left_out = inside.len().saturating_sub(n_folds - 1);
+    inside.into_iter().skip(n_left_out).collect()
+}
+
+/// Whose rows validate and how much they count, fold after fold.
+struct JudgedBy {
+    decisions: Vec<usize>,
+    weights: Option<Vec<f64>>,
+}
+
+fn judged_by(data: &TrainingData, earlier: &[folds::Fold], folds: &[Fold<'_>]) -> JudgedBy {
+    let all = data.rows.decisions();
+    let positions = earlier.iter().flat_map(|fold| fold.validation.iter().copied());
+    let weights = folds.iter().map(|fold| fold.validation.weights);
+    JudgedBy {
+        decisions: positions.chain(data.validation()).map(|row_idx| all[row_idx]).collect(),
+        weights: weights.collect::<Option<Vec<&[f64]>>>().map(|parts| parts.concat()),
+    }
 }
 
 /// Every so many-th value, beginning with the first.

@@ -25,6 +25,8 @@ mod split;
 
 mod folds;
 
+mod fold_rows;
+
 mod rows;
 
 mod weights;

@@ -7,11 +7,13 @@
 use lakeloop_domain::{CardFold, LearningTarget};
 
 use crate::error::PipelineError;
+use crate::fold_rows::{FoldRows, selected};
 use crate::folds::Fold;
 use crate::loss::{losses, metric};
 use crate::parameters::Parameters;
 use crate::search::Problem;
-use crate::xgb::{LabelledMatrix, Trainer, TrainerOptions, XgbError};
+use crate::trial;
+use crate::xgb::{Trainer, TrainerOptions, XgbError};
 
 /// Predictions for rows that the fits had not seen.
 pub(crate) struct OutOfFold {
@@ -58,12 +60,8 @@ pub(crate) fn out_of_fold(
     };
     for (fold, predictions) in folds.iter().zip(predicted) {
         let predictions = predictions?;
-        let labels: Vec<f64> = fold
-            .validation
-            .iter()
-            .map(|row_idx| problem.train.labels[*row_idx])
-            .collect();
-        let weights = weights_of(problem, &fold.validation);
+        let labels = selected(problem.train.labels, &fold.validation);
+        let weights = problem.train.weights.map(|weights| selected(weights, &fold.validation));
         let value = metric(
             problem.target,
             &losses(problem.target, &predictions, &labels),
@@ -87,12 +85,6 @@ pub(crate) fn out_of_fold(
     Ok(out)
 }
 
-/// The weights of some rows fitted on.
-fn weights_of(problem: &Problem<'_>, rows: &[usize]) -> Option<Vec<f64>> {
-    let weights = problem.train.weights?;
-    Some(rows.iter().map(|row_idx| weights[*row_idx]).collect())
-}
-
 fn fit_fold(problem: &Problem<'_>, fold: &Fold, parameters: &Parameters, n_rounds: u32) -> Result<Vec<f64>, XgbError> {
     let options = TrainerOptions {
         columns: &problem.encoding.columns,
@@ -100,30 +92,9 @@ fn fit_fold(problem: &Problem<'_>, fold: &Fold, parameters: &Parameters, n_round
         n_threads: 1,
         seed: problem.seed,
     };
-    let labels_of = |rows: &[usize]| {
-        rows.iter()
-            .map(|row_idx| problem.train.labels[*row_idx])
-            .collect::<Vec<f64>>()
-    };
-    let (fitted_on, asked) = (
-        problem.train.rows.select(&fold.train),
-        problem.train.rows.select(&fold.validation),
-    );
-    let trainer = Trainer::new(
-        LabelledMatrix {
-            rows: &fitted_on,
-            labels: &labels_of(&fold.train),
-            weights: weights_of(problem, &fold.train).as_deref(),
-            groups: &[],
-        },
-        LabelledMatrix {
-            rows: &asked,
-            labels: &labels_of(&fold.validation),
-            weights: weights_of(problem, &fold.validation).as_deref(),
-            groups: &[],
-        },
-        &options,
-    )?;
+    let rows = FoldRows::of(problem.train, fold);
+    let trial::Fold { train, validation } = rows.as_fold();
+    let trainer = Trainer::new(train, validation, &options)?;
     let trainer = trainer.constrained(&problem.encoding.columns, &problem.applied.blueprint.learning.monotone);
     let predictions = trainer.predictions_after(parameters, &[], n_rounds)?;
     debug_assert_eq!(predictions.len(), fold.validation.len() * problem.target.n_outputs());

@@ -5,6 +5,7 @@ use crate::parity;
 use crate::promote::{Facts, Verdict, judge};
 use crate::rows::TrainingRows;
 use crate::simulated::{LATE, Row, applied, ended_trial, late, training_data, training_rows, work};
+use crate::trial::FittedTrial;
 use lakeloop_domain::{Baseline, FeatureValue};
 use rand::RngExt as _;
 use std::sync::Arc;
@@ -248,6 +249,46 @@ fn whoever_asks_for_the_best_so_far_gets_it() {
         (3..60).contains(&fitted.search.trials.len()),
         "{} trials",
         fitted.search.trials.len()
+    );
+}
+
+#[test]
+fn trials_are_judged_by_the_mean_over_folds_and_the_winner_by_the_latest_rows() {
+    let text = format!("{}[model]\nfolds = 3\n", LATE.replace("trials = 3", "trials = 6"));
+    let fitted = fit_rows(&text, |applied| training_rows(applied, 1_200, 3, late)).unwrap();
+    let n_validation = 240;
+    let complete: Vec<&FittedTrial> = fitted
+        .search
+        .trials
+        .iter()
+        .filter_map(|trial| trial.fitted.as_ref().ok())
+        .filter(|fitted| fitted.is_complete)
+        .collect();
+    assert!(complete.len() >= 4);
+    for trial in &complete {
+        let [first, second, latest] = trial.fold_values[..] else {
+            panic!("{:?}", trial.fold_values)
+        };
+        assert!((trial.value - (first + second + latest) / 3.0).abs() < 1e-12);
+        // Blocks of a quarter of the 960 rows fitted on, and the latest fifth.
+        assert_eq!(trial.losses.len(), 240 + 240 + n_validation);
+        let of_latest = trial.losses[480..].iter().sum::<f64>() / n_validation as f64;
+        assert!((of_latest - latest).abs() < 1e-12, "the last fold is the latest rows");
+    }
+    let winner = fitted.winner.unwrap();
+    let constant = winner.facts.over_constant.unwrap();
+    assert_eq!(constant.n_rows, n_validation);
+    assert!((winner.baseline.unwrap() - winner.value - constant.mean).abs() < 1e-12);
+    // A search of one fold by the same seed knows of the latest rows alone.
+    let alone = fit_rows(&LATE.replace("trials = 3", "trials = 6"), |applied| {
+        training_rows(applied, 1_200, 3, late)
+    });
+    let alone = alone.unwrap().search.trials;
+    assert!(
+        alone
+            .iter()
+            .filter_map(|trial| trial.fitted.as_ref().ok())
+            .all(|fitted| fitted.fold_values.len() == 1)
     );
 }
 
