@@ -73,7 +73,7 @@ pub struct Encoding {
     pub columns: Vec<EncodedColumn>,
 }
 
-/// A monotone map from a raw score to a calibrated probability.
+/// A monotone map from a raw score to a calibrated one: a probability, or a quantile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Calibration {
@@ -92,6 +92,11 @@ pub enum Calibration {
         raw: Vec<f64>,
         /// The calibrated probability of each knot: never descending.
         calibrated: Vec<f64>,
+    },
+    /// A quantile that is moved to where it holds at its rate.
+    Shift {
+        /// Is added to the score.
+        by: f64,
     },
 }
 
@@ -291,6 +296,7 @@ mod tests {
                     calibrated: vec![0.125, 1.0],
                 },
             ),
+            (r#"{"kind":"shift","by":-1.5}"#, Calibration::Shift { by: -1.5 }),
         ] {
             assert_eq!(serde_json::from_str::<Calibration>(text).unwrap(), expected);
             assert_eq!(serde_json::to_string(&expected).unwrap(), text);

@@ -21,12 +21,12 @@ use crate::loss::{Gain, losses};
 /// a thousand rows; the last fold decides between them anyhow).
 const MIN_ISOTONIC_ROWS: usize = 200;
 
-/// Raw probabilities with what happened, in the order of time.
+/// Raw probabilities, or quantiles, with what happened, in the order of time.
 #[derive(Clone, Copy)]
 pub(crate) struct Raw<'a> {
-    /// The probabilities.
+    /// What the model says.
     pub probabilities: &'a [f64],
-    /// 1 and 0.
+    /// What happened: of yes/no outcomes 1 and 0.
     pub labels: &'a [f64],
     /// How much each row counts; `None`: all count the same.
     pub weights: Option<&'a [f64]>,
@@ -84,7 +84,14 @@ pub(crate) fn calibration(blueprint: &Blueprint, folds: Raw<'_>, last_fold_from:
 }
 
 impl<'a> Raw<'a> {
-    fn split_at(self, row_idx: usize) -> (Self, Self) {
+    /// What labels are above predictions.
+    pub fn residuals(self) -> impl Iterator<Item = f64> + 'a {
+        let rows = self.labels.iter().zip(self.probabilities);
+        rows.map(|(label, predicted)| label - predicted)
+    }
+
+    /// The rows before a position, and those from it on.
+    pub fn split_at(self, row_idx: usize) -> (Self, Self) {
         let part = |range: std::ops::Range<usize>| Self {
             probabilities: &self.probabilities[range.clone()],
             labels: &self.labels[range.clone()],

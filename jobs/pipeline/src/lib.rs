@@ -71,6 +71,8 @@ mod parity;
 
 mod calibrate;
 
+mod coverage;
+
 mod out_of_fold;
 
 mod interval;

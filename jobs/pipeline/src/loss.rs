@@ -208,7 +208,7 @@ pub(crate) fn constant_scores(
 }
 
 /// The smallest value up to which there is at least this share of the weight; NaN without values.
-fn quantile_of(values: &[f64], weights: Option<&[f64]>, quantile: f64) -> f64 {
+pub(crate) fn quantile_of(values: &[f64], weights: Option<&[f64]>, quantile: f64) -> f64 {
     let weight = |row_idx: usize| weights.map_or(1.0, |weights| weights[row_idx]);
     let mut sorted: Vec<(f64, f64)> = values
         .iter()

@@ -14,6 +14,7 @@ use lakeloop_domain::{
 use crate::calibrate::{Raw, calibration};
 use crate::card::{Evidence, card};
 use crate::choice::Choice;
+use crate::coverage::shift;
 use crate::error::PipelineError;
 use crate::fit::{Work, groups};
 use crate::guards::enough::MIN_VALIDATION_DECISIONS;
@@ -207,7 +208,10 @@ pub(crate) fn winner_of(
         labels,
         weights,
     };
-    let calibration = calibration(&work.applied.blueprint, folded, folds.last_fold_from, validated);
+    let calibration = match target {
+        LearningTarget::Quantile { quantile } => shift(*quantile, folded.split_at(folds.last_fold_from).1, validated),
+        _ => calibration(&work.applied.blueprint, folded, folds.last_fold_from, validated),
+    };
     let intervals = intervals(target, &folds, (&raw, labels));
     let clusters = clusters(work);
     let raw_losses = losses_of(problem, &raw);

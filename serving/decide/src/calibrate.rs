@@ -1,4 +1,4 @@
-//! Owns how a calibration is applied: from a model's raw probability to the one that policies and answers use.
+//! Owns how a calibration is applied: from a model's raw probability or quantile to the one that policies and answers use.
 //!
 //! Fitting is left to training. Both sides take log-odds from [`log_odds`], so what was fitted is what is applied.
 
@@ -14,9 +14,9 @@ pub fn log_odds(probability: f64) -> f64 {
     (inside / (1.0 - inside)).ln()
 }
 
-/// The calibrated probability of a raw one.
+/// The calibrated probability of a raw one, or the quantile that holds at its rate of a raw one.
 ///
-/// Identity: the raw one. Platt (Platt 1999, "Probabilistic outputs for support vector machines", with the log-odds of
+/// Identity: the raw one. Shift: the raw one plus a number. Platt (Platt 1999, "Probabilistic outputs for support vector machines", with the log-odds of
 /// the raw probability as the score): 1 / (1 + exp(−(slope · log_odds(p) + intercept))). Isotonic (Zadrozny & Elkan 2002):
 /// the straight line between the two knots around p, and the height of the outermost knot beyond it; O(log knots). NaN gives
 /// NaN.
@@ -28,6 +28,7 @@ pub fn calibrated(calibration: &Calibration, probability: f64) -> f64 {
             raw,
             calibrated: heights,
         } => between_knots(raw, heights, probability),
+        Calibration::Shift { by } => probability + by,
     }
 }
 
@@ -114,6 +115,13 @@ mod tests {
         }
         assert_eq!(calibrated(&curve(&[0.5], &[0.25]), 0.9), 0.25);
         assert!(calibrated(&isotonic, f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn a_shift_moves_every_quantile_by_the_same() {
+        let shift = Calibration::Shift { by: -1.5 };
+        assert_eq!([0.0, 20.25].map(|raw| calibrated(&shift, raw)), [-1.5, 18.75]);
+        assert!(calibrated(&shift, f64::NAN).is_nan());
     }
 
     #[test]

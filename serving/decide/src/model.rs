@@ -114,10 +114,10 @@ pub enum ModelProblem {
         /// Outputs of the ensemble.
         found: usize,
     },
-    /// Only a single probability can be calibrated, by finite parameters.
+    /// Only a single probability or quantile can be calibrated, by finite parameters.
     #[error(
         "its calibration {found:?} cannot be applied: Platt scaling takes a binary target and finite parameters, an isotonic \
-         curve a binary target and knots that rise within [0, 1]"
+         curve a binary target and knots that rise within [0, 1], a shift a quantile and a finite number"
     )]
     Calibration {
         /// The calibration.
@@ -408,6 +408,7 @@ fn check_calibration(target: &LearningTarget, calibration: &Calibration) -> Resu
             *target == LearningTarget::Binary && slope.is_finite() && intercept.is_finite()
         }
         Calibration::Isotonic { raw, calibrated } => *target == LearningTarget::Binary && is_isotonic(raw, calibrated),
+        Calibration::Shift { by } => matches!(target, LearningTarget::Quantile { .. }) && by.is_finite(),
     };
     if fits {
         Ok(())

@@ -189,7 +189,8 @@ fn the_parts_of_a_model_must_fit_each_other() {
     unloadable(
         &with(&|r| r.calibration = infinite.clone()),
         "its calibration Platt { slope: inf, intercept: 0.0 } cannot be applied: Platt scaling takes a binary target and \
-         finite parameters, an isotonic curve a binary target and knots that rise within [0, 1]",
+         finite parameters, an isotonic curve a binary target and knots that rise within [0, 1], a \
+         shift a quantile and a finite number",
     );
     let falling = Calibration::Isotonic {
         raw: vec![0.1, 0.5],
@@ -198,7 +199,8 @@ fn the_parts_of_a_model_must_fit_each_other() {
     unloadable(
         &with(&|r| r.calibration = falling.clone()),
         "its calibration Isotonic { raw: [0.1, 0.5], calibrated: [0.4, 0.3] } cannot be applied: Platt scaling takes a binary \
-         target and finite parameters, an isotonic curve a binary target and knots that rise within [0, 1]",
+         target and finite parameters, an isotonic curve a binary target and knots that rise within [0, 1], a \
+         shift a quantile and a finite number",
     );
 }
 

@@ -228,6 +228,7 @@ fn write_calibration(calibration: &CardCalibration, text: &mut String) {
             format!("Platt, slope {}, intercept {}", short(*slope), short(*intercept))
         }
         Calibration::Isotonic { raw, .. } => format!("isotonic, {} knots", raw.len()),
+        Calibration::Shift { by } => format!("shift by {}", short(*by)),
     };
     let _ = writeln!(
         text,
