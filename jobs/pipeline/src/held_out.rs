@@ -18,7 +18,11 @@ use crate::trial::provisional;
 use crate::winner::Winner;
 
 /// Fits on the first rows only.
-fn fit_first(applied: &AppliedBlueprint, rows: &TrainingRows, n_rows: usize) -> Result<Fitted, PipelineError> {
+pub(crate) fn fit_first(
+    applied: &AppliedBlueprint,
+    rows: &TrainingRows,
+    n_rows: usize,
+) -> Result<Fitted, PipelineError> {
     fit_rows(applied, TrainingRows::new(&[rows.batch().slice(0, n_rows)]).unwrap())
 }
 
@@ -28,7 +32,7 @@ fn fit_rows(applied: &AppliedBlueprint, rows: TrainingRows) -> Result<Fitted, Pi
 }
 
 /// Scores of the rows from a position on, as they would be served.
-fn served(applied: &AppliedBlueprint, winner: &Winner, rows: &TrainingRows, from: usize) -> Vec<f64> {
+pub(crate) fn served(applied: &AppliedBlueprint, winner: &Winner, rows: &TrainingRows, from: usize) -> Vec<f64> {
     let bundle = provisional(
         applied,
         &winner.target,
@@ -266,7 +270,7 @@ fn leaks_of_numbers_and_classes_are_named_too() {
 
 /// A public data set; `None`, saying so, where it is absent.
 #[allow(clippy::print_stdout)]
-fn shared(path: &str) -> Option<PathBuf> {
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     let found = std::env::var_os("LAKELOOP_SHARED")
         .map_or(beside, PathBuf::from)

@@ -127,6 +127,10 @@ mod simulated;
 #[allow(clippy::unwrap_used)]
 mod held_out;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod later;
+
 pub use climb::{Standing, standings};
 pub use context::{Clock, JobContext};
 pub use due::{DueError, due_times, next_due};
