@@ -3,22 +3,50 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lakeloop_domain::{ModelStage, ModelVersion, StageMove, StrategyName};
-use lakeloop_lake::registry;
+use lakeloop_domain::{LearningTarget, ModelStage, ModelVersion, StageMove, StrategyName};
+use lakeloop_lake::registry::{self, NewModel};
 use serde_json::{Value, json};
 
 use crate::models::{go_live, golden, model};
-use crate::support::{Home, LATE, NOON, Site, apply};
+use crate::support::{Home, NOON, Site, apply};
 
-/// A server over more strategies, such as `s0`, that each have a live model.
+const WEIGHT: &str = r#"
+name = "weight"
+description = "What does it weigh?"
+unit = "parcel"
+[decision]
+kind = "number"
+default = 1.0
+[context]
+a = { type = "number", missing = "allowed" }
+b = { type = "number", missing = "allowed" }
+c = { type = "number", missing = "allowed" }
+d = { type = "number", missing = "allowed" }
+e = { type = "number", missing = "allowed" }
+[outcome]
+event = "weighed"
+aggregation = "sum"
+window = "30m"
+[policy]
+kind = "greedy"
+"#;
+
+/// A model of the strategy with a golden ensemble that predicts numbers.
+fn number_model(strategy: usize, ensemble: &str) -> NewModel {
+    NewModel {
+        strategy: StrategyName::new(format!("s{strategy}")).unwrap(),
+        target: LearningTarget::Regression,
+        ..model(golden(ensemble))
+    }
+}
+
+/// A server over more strategies, such as `s0`, that each have a live model. One of its trees is nine deep: only one
+/// technique serves it, so that all models take the same memory whatever is measured when they are loaded.
 async fn site_of(home: &Home, strategies: std::ops::Range<usize>) -> Site {
     let lake = home.lake().await;
     for idx in strategies {
-        let name = format!("s{idx}");
-        apply(&lake, &LATE.replace("\"late\"", &format!("\"{name}\""))).await;
-        let mut model = model(golden("binary_logistic.ubj"));
-        model.strategy = StrategyName::new(name).unwrap();
-        go_live(&lake, model).await;
+        apply(&lake, &WEIGHT.replace("\"weight\"", &format!("\"s{idx}\""))).await;
+        go_live(&lake, number_model(idx, "leaf_wise.ubj")).await;
     }
     home.start().await
 }
@@ -150,8 +178,7 @@ async fn a_hundred_swaps_under_load_fail_no_request() {
     let home = Home::new();
     let site = site_of(&home, 0..5).await;
     for idx in 0..5 {
-        let mut second = model(golden("reg_logistic.ubj"));
-        second.strategy = StrategyName::new(format!("s{idx}")).unwrap();
+        let second = number_model(idx, "pruned.ubj");
         registry::register(&site.lake, second, NOON).await.unwrap();
         decide(&site, idx).await;
     }
