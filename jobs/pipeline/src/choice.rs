@@ -210,7 +210,8 @@ fn at_length(
         _ => fitted.latency,
     };
     let bytes = packed(&cut).len() as u64;
-    Ok(Some(as_candidate(&values, latency, (cut, bytes), losses.into())).filter(|candidate| candidate.badness.is_finite()))
+    Ok(Some(as_candidate(&values, latency, (cut, bytes), losses.into()))
+        .filter(|candidate| candidate.badness.is_finite()))
 }
 
 #[cfg(test)]

@@ -267,7 +267,7 @@ fn trials_are_judged_by_the_mean_over_folds_and_the_winner_by_the_latest_rows() 
     assert!(complete.len() >= 4);
     for trial in &complete {
         let [first, second, latest] = trial.fold_values[..] else {
-            panic!("{:?}", trial.fold_values)
+            unreachable!("{:?}", trial.fold_values)
         };
         assert!((trial.value - (first + second + latest) / 3.0).abs() < 1e-12);
         // Blocks of a quarter of the 960 rows fitted on, and the latest fifth.
