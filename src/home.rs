@@ -11,9 +11,21 @@ use lakeloop_domain::Micros;
 use lakeloop_lake::Lake;
 use tracing_subscriber::EnvFilter;
 
-/// Loads the settings of a home and opens its lake.
+/// What a home holds, once anything was done there.
+const PARTS: [&str; 4] = ["lakeloop.toml", "blueprints", "lake", "journal"];
+
+/// Loads the settings of a home and opens its lake. A folder that holds no part of a home is none: looking for what is there
+/// makes no lake.
 pub async fn open(home: &Path) -> anyhow::Result<(Settings, Lake)> {
     let settings = settings(home)?;
+    // The lake itself may be elsewhere, where the environment says so.
+    let is_home = PARTS.iter().any(|part| home.join(part).exists());
+    anyhow::ensure!(
+        is_home || !Path::new(&settings.lake.location).starts_with(&settings.home),
+        "{} is no lakeloop home: it has neither lakeloop.toml nor blueprints/; name one with --home, or lay one out with \
+         `lakeloop init`",
+        home.display()
+    );
     let lake = open_lake(&settings).await?;
     Ok((settings, lake))
 }

@@ -82,6 +82,32 @@ fn wrong_use_exits_2_and_absent_things_are_named() {
     home.run(&["jobs", "run", "dream"]).fails(1, &["dream", "train"]);
     home.run(&["models", "promote", "late", "7", "--reason", "why not"])
         .fails(1, &["7"]);
+    let empty = home.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    for asked in [
+        ["models", "list"],
+        ["jobs", "list"],
+        ["sql", "SELECT 1"],
+        ["ladder", "late"],
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_lakeloop"))
+            .arg("--home")
+            .arg(&empty)
+            .args(asked)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{asked:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("no lakeloop home") && said.contains("lakeloop init"),
+            "{said}"
+        );
+        assert_eq!(
+            fs::read_dir(&empty).unwrap().count(),
+            0,
+            "{asked:?} leaves nothing behind"
+        );
+    }
     let stranger = home.path().join("absent");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_lakeloop"))
         .args(["--home", stranger.to_str().unwrap(), "serve"])

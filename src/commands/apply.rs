@@ -21,7 +21,8 @@ pub async fn run(home: &Path, args: &ApplyArguments, output: &Output) -> anyhow:
         force.is_none_or(|reason| !reason.trim().is_empty()),
         "--force is empty; say why in a few words"
     );
-    let (settings, lake) = home::open(home).await?;
+    let settings = home::settings(home)?;
+    let lake = home::open_lake(&settings).await?;
     let ctx = JobContext::new(lake.clone(), settings, home::system_clock());
     let mut wishes = Vec::new();
     let mut refused = Vec::new();
