@@ -1,15 +1,14 @@
 //! The step from the TOML form of a blueprint to the checked one, with every default that a blueprint may leave out.
 
 use lakeloop_domain::{
-    AbsentLabel, Aggregation, Baseline, Blueprint, ContextField, DecisionKind, FeatureColumn, FeatureValue,
-    FeatureView, FeatureViewName, Gate, LearningSpec, ModelLimits, NamedOutcome, OffPolicyGate, OutcomeSpec,
-    OutcomeType, Policy, RewardWeight, Rewards, RowWeights, Schedule, SearchRange, Slots, TrainingRules,
+    AbsentLabel, Aggregation, Baseline, Blueprint, DecisionKind, FeatureColumn, FeatureValue, FeatureView,
+    FeatureViewName, Gate, LearningSpec, ModelLimits, NamedOutcome, OffPolicyGate, OutcomeSpec, OutcomeType, Policy,
+    RewardWeight, Rewards, RowWeights, Schedule, SearchRange, Slots, TrainingRules,
 };
 
 use crate::raw::{
-    RawAbsent, RawAbsentWord, RawBlueprint, RawContextField, RawDecision, RawFeatureView, RawGate, RawModel,
-    RawOutcome, RawOutcomeType, RawPolicy, RawRowWeights, RawSchedule, RawSearchRange, RawSearchSpace, RawTraining,
-    RawValue,
+    RawAbsent, RawAbsentWord, RawBlueprint, RawDecision, RawFeatureView, RawGate, RawModel, RawOutcome, RawOutcomeType,
+    RawPolicy, RawRowWeights, RawSchedule, RawSearchRange, RawSearchSpace, RawTraining, RawValue,
 };
 
 pub(crate) mod caps;
@@ -50,13 +49,13 @@ pub(crate) fn blueprint(raw: &RawBlueprint) -> Option<Blueprint> {
         context: raw
             .context
             .iter()
-            .map(|(name, field)| context_field(name, field))
+            .flat_map(|(name, field)| field.fields(name))
             .collect(),
         candidates: raw
             .candidates
             .iter()
             .flatten()
-            .map(|(name, field)| context_field(name, field))
+            .flat_map(|(name, field)| field.fields(name))
             .collect(),
         features: raw
             .features
@@ -91,15 +90,6 @@ fn decision(raw: &RawDecision) -> Option<DecisionKind> {
         }),
         RawDecision::Number { default, .. } => Some(DecisionKind::Number { default: *default }),
         RawDecision::Rank { at_most } => Some(DecisionKind::Rank { at_most: *at_most }),
-    }
-}
-
-fn context_field(name: &str, field: &RawContextField) -> ContextField {
-    ContextField {
-        name: name.into(),
-        feature_type: field.feature_type(),
-        missing_allowed: field.missing_allowed(),
-        is_feature: field.is_feature(),
     }
 }
 
@@ -178,11 +168,18 @@ fn rewards(raw: &RawBlueprint) -> Rewards {
             .flat_map(|reward| &reward.weights)
             .map(weighed)
             .collect(),
-        row_weights: raw.training.as_ref().and_then(|training| training.weights).map(
-            |RawRowWeights::InversePropensity| RowWeights::InversePropensity {
-                clip: clip.unwrap_or(DEFAULT_CLIP),
-            },
-        ),
+        row_weights: raw
+            .training
+            .as_ref()
+            .and_then(|training| training.weights)
+            .map(|weights| row_weights(weights, clip.unwrap_or(DEFAULT_CLIP))),
+    }
+}
+
+fn row_weights(declared: RawRowWeights, clip: f64) -> RowWeights {
+    match declared {
+        RawRowWeights::InversePropensity => RowWeights::InversePropensity { clip },
+        RawRowWeights::Position => RowWeights::Position { clip },
     }
 }
 

@@ -17,6 +17,7 @@ use crate::raw::{
 };
 
 mod caps;
+mod weights;
 
 /// The column of a model's input that holds the action.
 const ACTION: &str = "action";
@@ -175,19 +176,16 @@ impl Rules<'_, '_> {
         let path = ["features", view, "entity"];
         let written = quoted(&table.entity);
         match raw.context.get(&table.entity) {
-            Some(field) if field.feature_type() == FeatureType::Category => {}
+            Some(field) if field.is_category() => {}
             Some(field) => {
-                let found = field.feature_type().as_str();
+                let found = field.type_word();
                 self.report(
                     &path,
                     format!("{written} is a {found} of the context; an entity is a category, or \"unit\""),
                 );
             }
             None => {
-                let categories = raw
-                    .context
-                    .iter()
-                    .filter(|(_, field)| field.feature_type() == FeatureType::Category);
+                let categories = raw.context.iter().filter(|(_, field)| field.is_category());
                 let mut wanted: Vec<String> = categories.map(|(name, _)| quoted(name)).collect();
                 wanted.truncate(8);
                 wanted.push(quoted(UNIT));
@@ -312,18 +310,6 @@ impl Rules<'_, '_> {
         found
     }
 
-    fn row_weights(&mut self, raw: &RawBlueprint) {
-        if raw
-            .training
-            .as_ref()
-            .is_some_and(|training| training.clip.is_some() && training.weights.is_none())
-        {
-            let message =
-                "it limits weights, and none are declared; write weights = \"inverse_propensity\", or remove it";
-            self.report(&["training", "clip"], message.into());
-        }
-    }
-
     fn policy(&mut self, decision: &RawDecision, outcome: &RawOutcome, policy: Option<&RawPolicy>) {
         for (key, message) in policy.into_iter().flat_map(|policy| misfits(decision, outcome, policy)) {
             self.report(&["policy", key], message);
@@ -404,23 +390,19 @@ impl Rules<'_, '_> {
     }
 
     /// The features that a model sees; `None` where some of them cannot be told, because their section is not sound.
-    fn seen_by_models<'r>(&self, raw: &'r RawBlueprint) -> Option<Vec<(&'r String, FeatureType)>> {
+    fn seen_by_models(&self, raw: &RawBlueprint) -> Option<BTreeMap<String, FeatureType>> {
         let sections = ["context", "features", "candidates"];
         if sections.iter().any(|section| !self.is_sound(section)) {
             return None;
         }
-        let field = |(name, field): (&'r String, &'r RawContextField)| {
-            field.is_feature().then_some((name, field.feature_type()))
-        };
         let views = raw.features.values().flat_map(|view| &view.columns);
-        let columns = views.map(|(name, column)| (name, column.feature_type()));
-        let candidates = raw.candidates.iter().flatten().filter_map(field);
+        let columns = views.map(|(name, column)| (name.clone(), column.feature_type()));
+        let fields = raw.context.iter().chain(raw.candidates.iter().flatten());
+        let fields = fields.flat_map(|(name, field)| field.fields(name));
+        let seen = fields.filter(|field| field.is_feature);
         Some(
-            raw.context
-                .iter()
-                .filter_map(field)
+            seen.map(|field| (field.name.to_string(), field.feature_type))
                 .chain(columns)
-                .chain(candidates)
                 .collect(),
         )
     }
@@ -428,7 +410,6 @@ impl Rules<'_, '_> {
     /// What may only go one way must have an order, and be seen by the model.
     fn monotone(&mut self, raw: &RawBlueprint, model: &RawModel) {
         let Some(seen) = self.seen_by_models(raw) else { return };
-        let seen: BTreeMap<&String, FeatureType> = seen.into_iter().collect();
         for name in model.monotone.keys() {
             let path = ["model", "monotone", name.as_str()];
             match seen.get(name) {
@@ -466,7 +447,7 @@ impl Rules<'_, '_> {
     fn training(&mut self, raw: &RawBlueprint) {
         let Some(training) = &raw.training else { return };
         if let Some(seen) = self.seen_by_models(raw) {
-            let known: Vec<String> = seen.into_iter().map(|(name, _)| name.clone()).collect();
+            let known: Vec<String> = seen.into_keys().collect();
             for name in training.allow_leak.iter().flatten() {
                 if known.contains(name) {
                     continue;

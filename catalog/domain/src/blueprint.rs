@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     AbsentLabel, Aggregation, BlueprintVersion, Caps, FeatureType, FeatureValue, FeatureViewName, Gate, LabelPart,
-    Ladder, LearningSpec, LearningTarget, Micros, OutcomeType, Policy, Rewards, StrategyName, TrainingRules,
+    Ladder, LearningSpec, LearningTarget, Micros, OutcomeType, Policy, Rewards, StrategyName, TimestampPart,
+    TrainingRules,
 };
 
 /// What is decided, with the default that is returned while nothing is learned or when anything fails.
@@ -42,7 +43,7 @@ pub enum DecisionKind {
     },
 }
 
-/// One field of the context, or of a candidate, that callers send.
+/// One field of the context, or of a candidate: what callers send, or a part of a timestamp that they send.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContextField {
     /// Its name: the JSON key, and the name of the feature.
@@ -53,6 +54,31 @@ pub struct ContextField {
     pub missing_allowed: bool,
     /// False: the field is logged and can serve as an entity, but no model sees it.
     pub is_feature: bool,
+    /// What the value says of a timestamp; `None` for all other fields. The fields of one timestamp stand one after the
+    /// other, in the order of [`TimestampPart::ALL`], of which callers send the first. Not written when there is none, so that
+    /// older versions stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<TimestampPart>,
+}
+
+impl ContextField {
+    /// True for what callers send; the other parts of a timestamp are taken from what they sent.
+    pub fn is_sent(&self) -> bool {
+        matches!(self.timestamp, None | Some(TimestampPart::Instant))
+    }
+
+    /// True for a field that callers send as a text with a time.
+    pub fn is_timestamp(&self) -> bool {
+        self.timestamp == Some(TimestampPart::Instant)
+    }
+
+    /// The word a blueprint uses for the type of what is sent.
+    pub fn type_word(&self) -> &'static str {
+        match self.is_timestamp() {
+            true => "timestamp",
+            false => self.feature_type.as_str(),
+        }
+    }
 }
 
 /// One column of a feature view that the model sees.

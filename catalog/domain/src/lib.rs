@@ -28,6 +28,8 @@ mod blueprint;
 
 mod policy;
 
+mod timestamp;
+
 mod gate;
 
 mod training;
@@ -82,8 +84,9 @@ pub use model::{
 pub use outcome::{AbsentLabel, Aggregation, OutcomeRecord, OutcomeType, OutcomeValue};
 pub use policy::Policy;
 pub use ranking::{Candidate, Position, Ranking};
-pub use reward::{LabelPart, NamedOutcome, RewardWeight, Rewards, RowWeights};
+pub use reward::{LabelPart, NamedOutcome, RewardWeight, Rewards, RowWeights, inverse_propensity};
 pub use slots::{InvalidSlots, Slots};
+pub use timestamp::{Timestamp, TimestampPart};
 pub use training::{Baseline, TrainingRules};
 
 /// Microseconds since 1970-01-01T00:00:00Z: how every instant is kept, in memory, in the journal and in the tables.

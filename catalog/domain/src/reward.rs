@@ -31,18 +31,20 @@ pub enum RowWeights {
         /// The largest weight, at least 1.
         clip: f64,
     },
+    /// Of a ranking's yes/no outcomes: a yes counts the more the seldomer its position has one, so that rows count as if each
+    /// candidate had stood first.
+    Position {
+        /// The largest weight, at least 1.
+        clip: f64,
+    },
 }
 
-impl RowWeights {
-    /// The weight of a row whose choice had this propensity, before weights are brought to a mean of 1; a propensity that
-    /// is not above 0 gives the largest.
-    pub fn of(&self, propensity: f64) -> f64 {
-        let Self::InversePropensity { clip } = self;
-        if propensity > 0.0 {
-            (1.0 / propensity).min(*clip)
-        } else {
-            *clip
-        }
+/// 1 / propensity, at most `clip`; a propensity that is not above 0 gives the largest.
+pub fn inverse_propensity(propensity: f64, clip: f64) -> f64 {
+    if propensity > 0.0 {
+        (1.0 / propensity).min(clip)
+    } else {
+        clip
     }
 }
 
@@ -85,10 +87,9 @@ mod tests {
 
     #[test]
     fn rare_choices_weigh_more_up_to_the_clip() {
-        let weights = RowWeights::InversePropensity { clip: 20.0 };
         for (propensity, expected) in [(1.0, 1.0), (0.25, 4.0), (0.05, 20.0), (0.001, 20.0), (0.0, 20.0)] {
-            assert_eq!(weights.of(propensity), expected);
+            assert_eq!(inverse_propensity(propensity, 20.0), expected);
         }
-        assert_eq!(weights.of(f64::NAN), 20.0);
+        assert_eq!(inverse_propensity(f64::NAN, 20.0), 20.0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lakeloop_domain::FeatureType;
+use lakeloop_domain::{ContextField, FeatureType, TimestampPart};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,12 +30,38 @@ impl From<RawFeatureType> for FeatureType {
     }
 }
 
+/// The type of a field that callers send: that of a feature, or `timestamp` (an RFC 3339 text, of which models see the hour,
+/// the weekday, the day of the month and the age).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawFieldType {
+    /// A finite number.
+    Number,
+    /// True or false.
+    Boolean,
+    /// One of many texts without order.
+    Category,
+    /// A time with its offset.
+    Timestamp,
+}
+
+impl RawFieldType {
+    /// The type of its values: those of a timestamp are numbers.
+    fn feature_type(self) -> FeatureType {
+        match self {
+            Self::Number | Self::Timestamp => FeatureType::Number,
+            Self::Boolean => FeatureType::Boolean,
+            Self::Category => FeatureType::Category,
+        }
+    }
+}
+
 /// A field of the context: its type, or a table with more about it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum RawContextField {
     /// The type; a request without the field is refused.
-    Short(RawFeatureType),
+    Short(RawFieldType),
     /// The type and more.
     Long(RawContextFieldTable),
 }
@@ -46,7 +72,7 @@ pub enum RawContextField {
 pub struct RawContextFieldTable {
     /// The field's type.
     #[serde(rename = "type")]
-    pub feature_type: RawFeatureType,
+    pub field_type: RawFieldType,
     /// Whether a request may leave the field out: `refused` unless said otherwise.
     pub missing: Option<RawMissing>,
     /// false: the field is logged and can name an entity, but no model sees it.
@@ -64,11 +90,43 @@ pub enum RawMissing {
 }
 
 impl RawContextField {
-    /// The field's type.
-    pub fn feature_type(&self) -> FeatureType {
+    fn field_type(&self) -> RawFieldType {
         match self {
-            Self::Short(feature_type) => (*feature_type).into(),
-            Self::Long(table) => table.feature_type.into(),
+            Self::Short(field_type) => *field_type,
+            Self::Long(table) => table.field_type,
+        }
+    }
+
+    /// The fields of a blueprint that come of it: itself, or the parts of a timestamp, of which a model sees all but the time.
+    pub fn fields(&self, name: &str) -> Vec<ContextField> {
+        let field = |name: &str, is_feature, timestamp| ContextField {
+            name: name.into(),
+            feature_type: self.field_type().feature_type(),
+            missing_allowed: self.missing_allowed(),
+            is_feature,
+            timestamp,
+        };
+        match (self.field_type(), self.is_feature()) {
+            (RawFieldType::Timestamp, true) => {
+                let parts = TimestampPart::ALL.iter();
+                let of = |part: &TimestampPart| field(&part.name(name), *part != TimestampPart::Instant, Some(*part));
+                parts.map(of).collect()
+            }
+            (RawFieldType::Timestamp, false) => vec![field(name, false, Some(TimestampPart::Instant))],
+            (_, is_feature) => vec![field(name, is_feature, None)],
+        }
+    }
+
+    /// True for a category.
+    pub fn is_category(&self) -> bool {
+        self.field_type() == RawFieldType::Category
+    }
+
+    /// The word for its type.
+    pub fn type_word(&self) -> &'static str {
+        match self.field_type() {
+            RawFieldType::Timestamp => "timestamp",
+            other => other.feature_type().as_str(),
         }
     }
 

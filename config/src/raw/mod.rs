@@ -31,7 +31,7 @@ pub mod declared;
 pub use caps::{RawCaps, RawResourceCap, RawUnitCap};
 pub use feature::{
     RawContextField, RawContextFieldTable, RawFeatureColumn, RawFeatureColumnTable, RawFeatureType, RawFeatureView,
-    RawMissing, RawValue,
+    RawFieldType, RawMissing, RawValue,
 };
 pub use ladder::{RawApprentice, RawAround, RawExploration, RawLadder, RawModelStep};
 pub use learning::{RawFinalFit, RawMonotone, RawObjective, RawQualityMetric, RawSearchRange, RawSearchSpace};

@@ -9,7 +9,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct RawTraining {
     /// How much each row counts: `inverse_propensity` counts a decision 1 / propensity times, as if every action had been
-    /// tried equally often. Without it all rows count the same.
+    /// tried equally often; `position`, of rankings, counts a yes the more the seldomer its position has one, as if each
+    /// candidate had stood first. Without it all rows count the same.
     pub weights: Option<RawRowWeights>,
     /// The largest weight, before all are brought to a mean of 1; 20 unless said otherwise. A lower one is less noisy and
     /// leaves more of the unevenness.
@@ -32,6 +33,8 @@ pub struct RawTraining {
 pub enum RawRowWeights {
     /// 1 / propensity.
     InversePropensity,
+    /// By how often positions have a yes.
+    Position,
 }
 
 /// A prediction that needs no model, or hardly one.

@@ -119,4 +119,33 @@ fn row_weights() {
         "[training]\nweights = \"inverse_propensity\"\n[schedule]",
         "",
     );
+    let position = "[training]\nweights = \"position\"\n[schedule]";
+    check(
+        "[schedule]",
+        position,
+        "b.toml:21:11: training.weights: only rankings have positions; write \"inverse_propensity\", or remove it",
+    );
+    let ranking = MENU
+        .replace(
+            "kind = \"choose\"\nactions = [\"ramen\", \"tacos\"]\ndefault = \"ramen\"",
+            "kind = \"rank\"",
+        )
+        .replace("[outcome]", "[candidates]\nprice = \"number\"\n[outcome]");
+    let weighted = ranking.replace("[schedule]", position);
+    assert_eq!(messages(&weighted), "");
+    assert_eq!(
+        messages(&weighted.replace("[schedule]", "[model]\nobjective = \"ndcg\"\n[schedule]")),
+        "b.toml:21:11: training.weights: an order is learned from whole rankings, whose rows have no weights; remove this \
+         key, or model.objective"
+    );
+    assert_eq!(
+        messages(&weighted.replace("aggregation = \"any\"", "aggregation = \"count\"")),
+        "b.toml:21:11: training.weights: positions are told by how often they have a yes, which this label is not; write \
+         \"inverse_propensity\", or remove it"
+    );
+    assert_eq!(
+        messages(&weighted.replace("kind = \"epsilon_greedy\"\nepsilon = 0.1", "kind = \"greedy\"")),
+        "b.toml:20:11: training.weights: what positions do can be told only where orders are drawn by chance; write \
+         policy.kind = \"epsilon_greedy\", or remove it"
+    );
 }

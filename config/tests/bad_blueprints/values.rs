@@ -117,8 +117,8 @@ fn values_of_another_type() {
     check(
         "age = \"number\"",
         "age = 7",
-        "b.toml:8:7: context.age: 7 is a whole number; write \"number\", \"boolean\" or \"category\" or a \
-         table with type",
+        "b.toml:8:7: context.age: 7 is a whole number; write \"number\", \"boolean\", \"category\" or \
+         \"timestamp\" or a table with type",
     );
     check(
         "age = \"number\"",
@@ -128,8 +128,8 @@ fn values_of_another_type() {
     check(
         "age = \"number\"",
         "age = \"text\"",
-        "b.toml:8:7: context.age: \"text\" is unknown; write \"number\", \"boolean\" or \"category\" or a \
-         table with type",
+        "b.toml:8:7: context.age: \"text\" is unknown; write \"number\", \"boolean\", \"category\" or \
+         \"timestamp\" or a table with type",
     );
     check(
         "age = \"number\"",
@@ -139,7 +139,7 @@ fn values_of_another_type() {
     check(
         "age = \"number\"",
         "age = { missing = \"allowed\" }",
-        "b.toml:8:7: context.age.type: missing; write \"number\", \"boolean\" or \"category\"",
+        "b.toml:8:7: context.age.type: missing; write \"number\", \"boolean\", \"category\" or \"timestamp\"",
     );
     check(
         "unit = \"user\"",

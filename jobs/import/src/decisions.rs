@@ -65,14 +65,15 @@ impl DecisionPlan {
     ) -> Result<(DecisionRecord, Option<OutcomeRecord>), BadRow> {
         let mapping = &self.mapping;
         let decision_id = id(values, &mapping.decision_id, DecisionId::new)?;
+        let event_time = values.instant(&mapping.event_time)?;
         let decision = DecisionRecord {
             strategy: mapping.strategy.clone(),
             blueprint_version: self.applied.version.clone(),
             model_version: None,
             unit: id(values, &mapping.unit, UnitId::new)?,
-            event_time: values.instant(&mapping.event_time)?,
+            event_time,
             received_at: self.received_at,
-            features: self.features(values)?,
+            features: self.features(values, event_time)?,
             feature_versions: Vec::new(),
             actions: self.actions.clone(),
             scores: Vec::new(),
@@ -97,12 +98,20 @@ impl DecisionPlan {
         Ok((decision, outcome))
     }
 
-    fn features(&self, values: Values<'_>) -> Result<Features, BadRow> {
+    fn features(&self, values: Values<'_>, decided_at: Micros) -> Result<Features, BadRow> {
         let fields = self.applied.blueprint.context.iter().zip(&self.context);
+        // The parts of a timestamp come right after the column that it stands in.
+        let mut timestamp = None;
         let features = fields.map(|(field, column)| {
-            let value = match column {
-                Some(column) => values.feature(*column, field.feature_type)?,
-                None => FeatureValue::Missing,
+            if let (Some(column), true) = (column, field.is_timestamp()) {
+                timestamp = values.timestamp(*column)?;
+            }
+            let value = match (field.timestamp, column) {
+                (Some(part), _) => timestamp.map_or(FeatureValue::Missing, |timestamp| {
+                    FeatureValue::Number(timestamp.part(part, decided_at))
+                }),
+                (None, Some(column)) => values.feature(*column, field.feature_type)?,
+                (None, None) => FeatureValue::Missing,
             };
             match column {
                 Some(column) if value == FeatureValue::Missing && !field.missing_allowed => Err(values.bad(
@@ -246,7 +255,8 @@ fn misfits(file: &str, mapping: &DecisionMapping, blueprint: &Blueprint) -> Vec<
         }
         _ => {}
     }
-    let declared: Vec<String> = blueprint.context.iter().map(|field| field.name.to_string()).collect();
+    let sent = || blueprint.context.iter().filter(|field| field.is_sent());
+    let declared: Vec<String> = sent().map(|field| field.name.to_string()).collect();
     for mapped in mapping
         .context
         .iter()
@@ -258,9 +268,9 @@ fn misfits(file: &str, mapping: &DecisionMapping, blueprint: &Blueprint) -> Vec<
         );
         problems.push(mapped.place.problem(file, message));
     }
-    for field in blueprint.context.iter().filter(|field| !field.missing_allowed) {
+    for field in sent().filter(|field| !field.missing_allowed) {
         if !mapping.context.iter().any(|mapped| mapped.field == *field.name) {
-            let kind = type_words(field.feature_type);
+            let kind = type_words(field);
             let message = format!(
                 "the blueprint of `{strategy}` requires `{}`; write {} = \"a column of {kind}\"",
                 field.name, field.name
@@ -281,8 +291,11 @@ fn misfits(file: &str, mapping: &DecisionMapping, blueprint: &Blueprint) -> Vec<
     problems
 }
 
-fn type_words(feature_type: FeatureType) -> &'static str {
-    match feature_type {
+fn type_words(field: &ContextField) -> &'static str {
+    if field.is_timestamp() {
+        return "times";
+    }
+    match field.feature_type {
         FeatureType::Number => "numbers",
         FeatureType::Boolean => "booleans",
         FeatureType::Category => "texts",

@@ -1,6 +1,6 @@
 //! The values of one row, as a mapping asks for them; what does not fit is a bad row that says where and why.
 
-use lakeloop_domain::{FeatureType, FeatureValue, Micros};
+use lakeloop_domain::{FeatureType, FeatureValue, Micros, Timestamp};
 
 use crate::BadRow;
 use crate::instant;
@@ -54,6 +54,17 @@ impl<'r> Values<'r> {
             Some(boolean) => Ok(Some(boolean)),
             None => Err(self.bad(column, BOOLEAN)),
         }
+    }
+
+    /// A time with its offset, which is that of UTC for columns of instants; `None` where there is no value.
+    pub(crate) fn timestamp(self, column: ColumnIdx) -> Result<Option<Timestamp>, BadRow> {
+        let Some(cell) = self.cell(column) else { return Ok(None) };
+        let timestamp = match cell {
+            Cell::Text(text) => Timestamp::parse(text.trim()),
+            Cell::Instant(at) => instant::readable(*at).map(|instant| Timestamp { instant, offset_s: 0 }),
+            _ => None,
+        };
+        timestamp.map(Some).ok_or_else(|| self.bad(column, RFC_3339))
     }
 
     /// A feature of a type.

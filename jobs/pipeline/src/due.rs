@@ -26,7 +26,7 @@ pub enum DueError {
 }
 
 /// The first instant after `after` at which a six-field cron expression is due; `None` when it never is again.
-pub fn next_due(cron: &str, after: Micros) -> Result<Option<Micros>, DueError> {
+pub(crate) fn next_due(cron: &str, after: Micros) -> Result<Option<Micros>, DueError> {
     let parsed = stored(cron)
         .schedule()
         .ok_or_else(|| DueError::Cron { cron: cron.to_owned() })?;

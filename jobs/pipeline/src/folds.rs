@@ -19,7 +19,7 @@ use lakeloop_domain::Micros;
 
 /// Whether a fold fits on units that it also validates on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grouping {
+pub(crate) enum Grouping {
     /// It does not; this many rows were left out for it.
     LeftOut(usize),
     /// It does: leaving them out would have cost more than half of the rows.
@@ -28,7 +28,7 @@ pub enum Grouping {
 
 /// One fold: positions of rows, ascending; every row fitted on is earlier than every row validated on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fold {
+pub(crate) struct Fold {
     /// The rows fitted on.
     pub train: Vec<usize>,
     /// The rows validated on.
@@ -40,7 +40,7 @@ pub struct Fold {
 /// Cuts rows into `n_folds` folds. `event_times` are in ascending order; `units` says for each row whose it is, as any
 /// number that stands for the unit. Rows of one moment stay on one side; a fold that has nothing to fit on or
 /// validate on is left out, so that fewer, or none, may come back. O(n · `n_folds`).
-pub fn folds(event_times: &[Micros], units: &[usize], window_us: i64, n_folds: usize) -> Vec<Fold> {
+pub(crate) fn folds(event_times: &[Micros], units: &[usize], window_us: i64, n_folds: usize) -> Vec<Fold> {
     let n_rows = event_times.len().min(units.len());
     let block_start = |block: usize| match event_times.get(block * n_rows / (n_folds + 1)) {
         Some(at) if block <= n_folds => event_times.partition_point(|other| other < at),

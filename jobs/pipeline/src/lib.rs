@@ -131,29 +131,29 @@ mod held_out;
 #[allow(clippy::unwrap_used)]
 mod later;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod timestamps;
+
 pub use climb::{Standing, standings};
 pub use context::{Clock, JobContext};
-pub use due::{DueError, due_times, next_due};
+pub use due::{DueError, due_times};
 pub use error::PipelineError;
 pub use evaluate::{
     Candidate, DecidingModel, EvaluationOptions, EvaluationReport, EvaluationRows, Support, applied_strategies,
     blueprint_in_force, evaluate, words,
 };
-pub use folds::{Fold, Grouping, folds};
 pub use front::{FrontPoint, pareto_front};
 pub use loss::Gain;
 pub use matrix::FreeText;
 pub use offline::{OfflineFit, fit_rows};
-pub use parameters::Parameters;
 pub use parity::{ParityError, TOLERANCE as PARITY_TOLERANCE};
 pub use plan::{Change, FeaturePlan, GateVerdict, Gated, ModelPlan, Plan, gate, plan};
 pub use progress::{Progress, ProgressSender, Stage};
-pub use promote::{Facts, Verdict, carry_out, judge};
 pub use replay::{Difference, ReplayReport, replay_decisions};
 pub use rollback::{BlueprintRollback, ModelRollback, rollback_blueprint, rollback_model};
 pub use runner::{RunEnd, RunOutcome, run_job};
 pub use schedule::{ScheduledJob, Scheduler, scheduled_jobs};
 pub use search::SearchError;
 pub use snapshot::run_snapshot;
-pub use split::{Gap, TimeSplit, split};
 pub use xgb::XgbError;

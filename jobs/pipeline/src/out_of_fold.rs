@@ -95,7 +95,7 @@ fn fit_fold(problem: &Problem<'_>, fold: &Fold, parameters: &Parameters, n_round
     let rows = FoldRows::of(problem.train, fold);
     let trial::Fold { train, validation } = rows.as_fold();
     let trainer = Trainer::new(train, validation, &options)?;
-    let trainer = trainer.constrained(&problem.encoding.columns, &problem.applied.blueprint.learning.monotone);
+    let trainer = trial::configured(problem, problem.encoding, trainer);
     let predictions = trainer.predictions_after(parameters, &[], n_rounds)?;
     debug_assert_eq!(predictions.len(), fold.validation.len() * problem.target.n_outputs());
     Ok(predictions.into_iter().map(f64::from).collect())

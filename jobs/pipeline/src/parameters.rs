@@ -14,7 +14,7 @@ pub(crate) const N_VARIED: usize = SearchParameter::ALL.len();
 
 /// What one fit is made with; names and meanings are XGBoost's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     /// Splits from the root to a leaf, at most.
     pub max_depth: u32,
     /// Leaves of a tree, at most; 0 for as many as the depth allows.

@@ -33,7 +33,7 @@ const STANDARD_ERRORS_UNDER_LIVE: f64 = 1.0;
 
 /// What a verdict rests on.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// How much less the model loses than the best constant of the rows fitted on; `None` with fewer than two rows.
     pub over_constant: Option<Gain>,
     /// How much less it loses than each richer baseline whose predictions there are.
@@ -45,7 +45,7 @@ pub struct Facts {
 
 /// Whether a model goes live.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It does.
     GoLive {
         /// Why, in one clause.
@@ -65,7 +65,7 @@ pub enum Verdict {
 
 /// Judges by the facts alone. `must_beat` names the baselines that a model has to beat beyond noise; the constant is always
 /// one, and one that could not be predicted with these rows is none.
-pub fn judge(facts: &Facts, must_beat: &[Baseline]) -> Verdict {
+pub(crate) fn judge(facts: &Facts, must_beat: &[Baseline]) -> Verdict {
     let enough = facts
         .over_constant
         .filter(|gain| gain.n_clusters >= MIN_VALIDATION_DECISIONS);
@@ -126,7 +126,7 @@ fn words(gain: Gain) -> String {
 
 /// Carries a verdict out: a model that goes live retires the one that was, in the same commit. Doing it again changes
 /// nothing. Returns the model that was retired by it.
-pub async fn carry_out(
+pub(crate) async fn carry_out(
     lake: &Lake,
     model: &ModelRecord,
     verdict: &Verdict,

@@ -19,7 +19,7 @@ const ROWS_PER_VALIDATION_ROW: usize = 5;
 
 /// Whether rows with a window that was open at the split were left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gap {
+pub(crate) enum Gap {
     /// They were; this many.
     LeftOut(usize),
     /// They were kept: leaving them out would have cost more than half of the earlier rows.
@@ -28,7 +28,7 @@ pub enum Gap {
 
 /// A split of rows that are ordered by event time: `0..n_train` are fitted on, `validation_from..` validated on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimeSplit {
+pub(crate) struct TimeSplit {
     /// The rows fitted on, counted from the first.
     pub n_train: usize,
     /// The position of the first row validated on.
@@ -41,7 +41,7 @@ pub struct TimeSplit {
 
 /// Splits rows by their event times, which are in ascending order; `None` when no row is earlier than the latest
 /// fifth.
-pub fn split(event_times: &[Micros], window_us: i64) -> Option<TimeSplit> {
+pub(crate) fn split(event_times: &[Micros], window_us: i64) -> Option<TimeSplit> {
     let n_validation = event_times.len().div_ceil(ROWS_PER_VALIDATION_ROW);
     let split_at = *event_times.get(event_times.len() - n_validation)?;
     let validation_from = event_times.partition_point(|at| *at < split_at);

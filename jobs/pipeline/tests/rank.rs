@@ -14,6 +14,9 @@ use lakeloop_lake::{TableName, registry};
 use lakeloop_pipeline::RunEnd;
 use lakeloop_sql::{Pins, session};
 use lakeloop_world::{SearchQuery, SearchWorld};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
 use support::{Home, MINUTE, START, features};
 
 const SEARCH: &str = include_str!("../../../config/blueprints/rank.toml");
@@ -21,13 +24,25 @@ const AT_MOST: usize = 6;
 const SECOND: Micros = 1_000_000;
 
 fn decide(bundle: &Bundle, query: &SearchQuery, id: &str, at: Micros) -> DecisionRecord {
+    let hits = query.hits.iter().map(|hit| (hit.id.as_str(), &hit.context));
+    decide_among(bundle, (&query.unit, &query.context), hits, id, at)
+}
+
+/// A decision for a unit in its context, among candidates with theirs.
+fn decide_among<'c>(
+    bundle: &Bundle,
+    (unit, context): (&str, &Value),
+    candidates: impl Iterator<Item = (&'c str, &'c Value)>,
+    id: &str,
+    at: Micros,
+) -> DecisionRecord {
     let blueprint = bundle.blueprint();
-    let shared = features(&blueprint.context, &query.context);
-    let candidate = |hit: &lakeloop_world::Hit| Candidate {
-        id: CandidateId::new(&*hit.id).unwrap(),
-        features: features(&blueprint.candidates, &hit.context),
+    let shared = features(&blueprint.context, context);
+    let candidate = |(id, context): (&str, &Value)| Candidate {
+        id: CandidateId::new(id).unwrap(),
+        features: features(&blueprint.candidates, context),
     };
-    let candidates: Vec<Candidate> = query.hits.iter().map(candidate).collect();
+    let candidates: Vec<Candidate> = candidates.map(candidate).collect();
     let mut scratch = Scratch::new();
     let offered = Offered {
         features: &shared,
@@ -37,10 +52,10 @@ fn decide(bundle: &Bundle, query: &SearchQuery, id: &str, at: Micros) -> Decisio
     let Chosen::Ranking { order, .. } = decision.chosen else {
         panic!("{:?}", decision.chosen)
     };
-    assert_eq!(order.len(), AT_MOST);
+    assert_eq!(order.len(), AT_MOST.min(candidates.len()));
     let asked = Asked {
         decision_id: DecisionId::new(id).unwrap(),
-        unit: UnitId::new(&*query.unit).unwrap(),
+        unit: UnitId::new(unit).unwrap(),
         event_time: at,
         received_at: at,
         features: shared.clone(),
@@ -81,6 +96,18 @@ async fn rows<T>(home: &Home, query: &str, read: impl Fn(&arrow::record_batch::R
     batches.iter().flat_map(read).collect()
 }
 
+/// Writes decisions and the clicks on them, and trains once all windows have closed: when that was, and what the run says.
+async fn learn_from(home: &Home, decisions: &[DecisionRecord], clicks: &[OutcomeRecord]) -> (Micros, String) {
+    home.append(TableName::Decisions, decisions_to_batch(decisions).unwrap())
+        .await;
+    home.append(TableName::Outcomes, outcomes_to_batch(clicks).unwrap())
+        .await;
+    let closed = decisions.last().unwrap().event_time + 11 * MINUTE;
+    let outcome = home.train(closed).await.unwrap();
+    assert_eq!(outcome.end, RunEnd::Ran(RunState::Succeeded), "{}", outcome.detail);
+    (closed, outcome.detail)
+}
+
 #[tokio::test]
 async fn the_learned_order_closes_most_of_the_gap_to_the_best_one() {
     const N_QUERIES: usize = 2_500;
@@ -90,29 +117,15 @@ async fn the_learned_order_closes_most_of_the_gap_to_the_best_one() {
     let (mut decisions, mut outcomes) = (Vec::new(), Vec::new());
     for idx in 0..N_QUERIES {
         let query = world.next_query();
-        let decision = decide(
-            &unlearned,
-            &query,
-            &format!("d{idx:06}"),
-            START + idx as i64 * 10 * SECOND,
-        );
-        outcomes.extend(
-            query
-                .clicks(&returned(&decision))
-                .iter()
-                .map(|item| clicked(&decision, item)),
-        );
+        let at = START + idx as i64 * 10 * SECOND;
+        let decision = decide(&unlearned, &query, &format!("d{idx:06}"), at);
+        let clicks = query.clicks(&returned(&decision));
+        outcomes.extend(clicks.iter().map(|item| clicked(&decision, item)));
         decisions.push(decision);
     }
     let n_clicks = outcomes.len();
-    home.append(TableName::Decisions, decisions_to_batch(&decisions).unwrap())
-        .await;
-    home.append(TableName::Outcomes, outcomes_to_batch(&outcomes).unwrap())
-        .await;
-    let closed = START + N_QUERIES as i64 * 10 * SECOND + 10 * MINUTE;
-    let outcome = home.train(closed).await.unwrap();
-    println!("{}", outcome.detail);
-    assert_eq!(outcome.end, RunEnd::Ran(RunState::Succeeded), "{}", outcome.detail);
+    let (closed, detail) = learn_from(&home, &decisions, &outcomes).await;
+    println!("{detail}");
 
     // Each candidate that was returned is one row, with the very features that it was ranked by, and its own label.
     let trained = rows(&home, "SELECT * FROM training_rows", |batch| {
@@ -163,7 +176,7 @@ async fn the_learned_order_closes_most_of_the_gap_to_the_best_one() {
         .unwrap()
         .pop()
         .unwrap();
-    assert_eq!(live.stage, ModelStage::Live, "{}", outcome.detail);
+    assert_eq!(live.stage, ModelStage::Live, "{detail}");
     let names: Vec<&str> = live
         .encoding
         .columns
@@ -197,5 +210,83 @@ async fn the_learned_order_closes_most_of_the_gap_to_the_best_one() {
     assert!(
         share > 0.6,
         "{share:.3} of the gap between the request's order and the best one"
+    );
+}
+
+/// Titles that differ in how good they are, which matters a little, and in how new they are, which matters to nobody.
+const NEWS: &str = r#"
+name = "news"
+description = "Which title first?"
+unit = "reader"
+decision = { kind = "rank" }
+outcome = { event = "clicked", aggregation = "any", window = "10m", absent = 0 }
+policy = { kind = "epsilon_greedy", epsilon = 0.3 }
+schedule = { minimum_rows = 500, trials = 6 }
+[candidates]
+quality = "number"
+newness = "number"
+"#;
+
+/// Shows the newest titles first, to readers who look at the first title always and at the n-th 1 / n times as often, and
+/// learns from their clicks: how often the better one of two titles has the higher score.
+async fn agreement_with_quality(training: &str) -> f64 {
+    const N_TITLES: usize = 6;
+    let home = Home::new(&format!("{NEWS}{training}"), "").await;
+    let unlearned = Bundle::new(home.applied.clone(), None).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let ids: Vec<String> = (0..N_TITLES).map(|idx| format!("title-{idx}")).collect();
+    let mut titles = || -> Vec<(f64, Value)> {
+        let mut titles: Vec<[f64; 2]> = (0..N_TITLES).map(|_| [rng.random(), rng.random()]).collect();
+        titles.sort_by(|a, b| b[1].total_cmp(&a[1]));
+        let title = |[quality, newness]: [f64; 2]| (quality, json!({"quality": quality, "newness": newness}));
+        titles.into_iter().map(title).collect()
+    };
+    let mut reader = ChaCha8Rng::seed_from_u64(4);
+    let (mut decisions, mut clicks) = (Vec::new(), Vec::new());
+    for idx in 0..6_000 {
+        let titles = titles();
+        let offered = ids.iter().zip(&titles).map(|(id, (_, context))| (id.as_str(), context));
+        let at = START + idx * 10 * SECOND;
+        let decision = decide_among(&unlearned, ("reader", &json!({})), offered, &format!("d{idx:06}"), at);
+        for (position, id) in returned(&decision).into_iter().enumerate() {
+            let quality = titles[ids.iter().position(|one| one == id).unwrap()].0;
+            if reader.random_bool((0.2 + 0.6 * quality) / (position + 1) as f64) {
+                clicks.push(clicked(&decision, id));
+            }
+        }
+        decisions.push(decision);
+    }
+    let (closed, detail) = learn_from(&home, &decisions, &clicks).await;
+    let models = registry::list(&home.lake, Some(home.strategy())).await.unwrap();
+    let learned = Bundle::new(
+        home.applied.clone(),
+        Some(Model::from_record(models.first().expect(&detail)).unwrap()),
+    )
+    .unwrap();
+    let (mut n_agreed, mut n_pairs) = (0, 0);
+    for _ in 0..500 {
+        let titles = titles();
+        let offered = ids.iter().zip(&titles).map(|(id, (_, context))| (id.as_str(), context));
+        let scores = decide_among(&learned, ("reader", &json!({})), offered, "later", closed).scores;
+        for (a, b) in (0..N_TITLES).flat_map(|a| (0..a).map(move |b| (a, b))) {
+            n_agreed += usize::from((scores[a] > scores[b]) == (titles[a].0 > titles[b].0));
+            n_pairs += 1;
+        }
+    }
+    n_agreed as f64 / n_pairs as f64
+}
+
+#[tokio::test]
+async fn where_a_title_stood_is_not_taken_for_what_it_is() {
+    let plain = agreement_with_quality("").await;
+    let by_position = agreement_with_quality("[training]\nweights = \"position\"\n").await;
+    let by_propensity = agreement_with_quality("[training]\nweights = \"inverse_propensity\"\n").await;
+    println!(
+        "of two titles the better one is ahead: {plain:.3} as clicked, {by_position:.3} by position, {by_propensity:.3} by propensity"
+    );
+    assert!(plain < 0.8, "the clicks mislead: {plain}");
+    assert!(
+        by_position > 0.85 && by_propensity > 0.85,
+        "{by_position}, {by_propensity}"
     );
 }

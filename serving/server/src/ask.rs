@@ -35,27 +35,38 @@ pub(crate) struct Asked<'r> {
 
 impl<'r> Asked<'r> {
     /// Scans a body that is one request, with at most so many candidates; `None` where it must be parsed and checked.
-    pub(crate) fn scan_body(strategies: &Strategies, body: &'r [u8], max_candidates: usize) -> Option<Self> {
+    pub(crate) fn scan_body(
+        strategies: &Strategies,
+        body: &'r [u8],
+        at_most: usize,
+        received_at: Micros,
+    ) -> Option<Self> {
         let mut scanner = Scanner::new(body)?;
-        let asked = Self::scan(strategies, &mut scanner, max_candidates)?;
+        let asked = Self::scan(strategies, &mut scanner, at_most, received_at)?;
         scanner.is_done().then_some(asked)
     }
 
     /// Scans `{"decisions": […]}`.
-    pub(crate) fn scan_batch(strategies: &Strategies, body: &'r [u8], max_candidates: usize) -> Option<Vec<Self>> {
+    pub(crate) fn scan_batch(
+        strategies: &Strategies,
+        body: &'r [u8],
+        at_most: usize,
+        received_at: Micros,
+    ) -> Option<Vec<Self>> {
         let mut scanner = Scanner::new(body)?;
         let mut all = Vec::new();
         scanner.object(|scanner, key| {
             (key == "decisions" && all.is_empty()).then_some(())?;
             scanner.list(|scanner| {
-                all.push(Self::scan(strategies, scanner, max_candidates)?);
+                all.push(Self::scan(strategies, scanner, at_most, received_at)?);
                 Some(())
             })
         })?;
         (scanner.is_done() && !all.is_empty()).then_some(all)
     }
 
-    fn scan(strategies: &Strategies, scanner: &mut Scanner<'r>, max_candidates: usize) -> Option<Self> {
+    /// The time of a scanned decision is that of its request: one that has its own is parsed.
+    fn scan(strategies: &Strategies, scanner: &mut Scanner<'r>, at_most: usize, received_at: Micros) -> Option<Self> {
         let (mut strategy, mut unit, mut chosen_id, mut context) = (None, None, None, None);
         let (mut candidates, mut rule_action) = (None, None);
         // Where the context begins, when it comes before the strategy that says what it holds.
@@ -75,7 +86,7 @@ impl<'r> Asked<'r> {
                         let known = known.plain();
                         let declared = &known.blueprint().context;
                         context
-                            .replace(context::scan(declared, &known.places, scanner)?)
+                            .replace(context::scan(declared, &known.places, received_at, scanner)?)
                             .is_none()
                             && skipped.is_none()
                     }
@@ -86,7 +97,7 @@ impl<'r> Asked<'r> {
                     }
                 },
                 "candidates" => candidates
-                    .replace(Candidates::scan(strategy?.plain(), scanner, max_candidates)?)
+                    .replace(Candidates::scan(strategy?.plain(), scanner, at_most, received_at)?)
                     .is_none(),
                 "rule_action" => rule_action.replace(scanner.text()?).is_none(),
                 _ => false,
@@ -101,7 +112,7 @@ impl<'r> Asked<'r> {
         let declared = &strategy.blueprint().context;
         let context = match (context, skipped) {
             (Some(context), _) => context,
-            (None, Some(mut skipped)) => context::scan(declared, &strategy.places, &mut skipped)?,
+            (None, Some(mut skipped)) => context::scan(declared, &strategy.places, received_at, &mut skipped)?,
             (None, None) => context::absent(declared)?,
         };
         let rule_idx = match rule_action {
@@ -125,7 +136,9 @@ impl<'r> Asked<'r> {
         hosted: Arc<Hosted>,
         request: &'r DecideRequest<'_>,
         max_candidates: usize,
+        received_at: Micros,
     ) -> Result<Self, Problem> {
+        let decided_at = request.event_time.unwrap_or(received_at);
         let strategy = Arc::clone(hosted.plain());
         let path = |name: &str| request.at.context_field(name);
         let rule_idx = match &request.rule_action {
@@ -134,8 +147,14 @@ impl<'r> Asked<'r> {
         };
         Ok(Self {
             rule_idx,
-            context: context::values(&strategy.blueprint().context, &strategy.places, &request.context, &path)?,
-            candidates: Candidates::check(&strategy, request, max_candidates)?,
+            context: context::values(
+                &strategy.blueprint().context,
+                &strategy.places,
+                &request.context,
+                decided_at,
+                &path,
+            )?,
+            candidates: Candidates::check(&strategy, request, max_candidates, decided_at)?,
             unit: request.unit.as_str(),
             chosen_id: request.chosen_id(),
             event_time: request.event_time,

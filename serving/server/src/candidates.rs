@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use lakeloop_domain::{CandidateId, ValueRef};
+use lakeloop_domain::{CandidateId, Micros, ValueRef};
 
 use crate::context;
 use crate::problem::Problem;
@@ -25,7 +25,12 @@ pub(crate) struct Candidates<'r> {
 
 impl<'r> Candidates<'r> {
     /// Scans the list, with the scanner before it; `None` where [`check`](Self::check) must judge.
-    pub(crate) fn scan(strategy: &Strategy, scanner: &mut Scanner<'r>, at_most: usize) -> Option<Self> {
+    pub(crate) fn scan(
+        strategy: &Strategy,
+        scanner: &mut Scanner<'r>,
+        at_most: usize,
+        decided_at: Micros,
+    ) -> Option<Self> {
         let blueprint = strategy.blueprint();
         let mut candidates = Self::default();
         scanner.list(|scanner| {
@@ -39,6 +44,7 @@ impl<'r> Candidates<'r> {
                         .replace(context::scan(
                             &blueprint.candidates,
                             &strategy.candidate_places,
+                            decided_at,
                             scanner,
                         )?)
                         .is_none(),
@@ -58,7 +64,12 @@ impl<'r> Candidates<'r> {
     }
 
     /// Checks the candidates of a request that was parsed.
-    pub(crate) fn check(strategy: &Strategy, request: &'r DecideRequest<'_>, at_most: usize) -> Result<Self, Problem> {
+    pub(crate) fn check(
+        strategy: &Strategy,
+        request: &'r DecideRequest<'_>,
+        at_most: usize,
+        decided_at: Micros,
+    ) -> Result<Self, Problem> {
         let (blueprint, name) = (strategy.blueprint(), &strategy.name);
         let refuse = |detail: String| Err(Problem::invalid(request.at.field("candidates"), detail));
         let given = match (&request.candidates, blueprint.ranks()) {
@@ -88,6 +99,7 @@ impl<'r> Candidates<'r> {
                 &blueprint.candidates,
                 &strategy.candidate_places,
                 &candidate.context,
+                decided_at,
                 &path,
             )?;
             candidates.ids.push(candidate.id.as_str());

@@ -55,18 +55,18 @@ struct Buffers {
 /// Answers one request for a decision.
 pub(crate) async fn one(app: &App, body: &[u8]) -> Result<Bytes, Problem> {
     let received_at = (app.clock)();
-    let scanned = Asked::scan_body(&app.strategies.load(), body, app.limits.max_candidates);
+    let scanned = Asked::scan_body(&app.strategies.load(), body, app.limits.max_candidates, received_at);
     if let Some(asked) = scanned {
         return answer(app, recognised(app, asked)?, received_at).await;
     }
     let request = DecideRequest::read(Json::parse(body)?, At::Body, app.limits.event_times)?;
-    answer(app, check(app, &request)?, received_at).await
+    answer(app, check(app, &request, received_at)?, received_at).await
 }
 
 /// Answers one request that was parsed.
 pub(crate) async fn single(app: &App, request: DecideRequest<'_>) -> Result<Bytes, Problem> {
     let received_at = (app.clock)();
-    answer(app, check(app, &request)?, received_at).await
+    answer(app, check(app, &request, received_at)?, received_at).await
 }
 
 async fn answer(app: &App, checked: Checked<'_>, received_at: Micros) -> Result<Bytes, Problem> {
@@ -104,7 +104,7 @@ async fn answer(app: &App, checked: Checked<'_>, received_at: Micros) -> Result<
 /// Answers a batch: `{"decisions": [{…}, …]}` in the order of the requests.
 pub(crate) async fn batch(app: &App, body: &[u8]) -> Result<Vec<u8>, Problem> {
     let received_at = (app.clock)();
-    let scanned = Asked::scan_batch(&app.strategies.load(), body, app.limits.max_candidates);
+    let scanned = Asked::scan_batch(&app.strategies.load(), body, app.limits.max_candidates, received_at);
     let answers = match scanned {
         Some(all) => {
             let ready = all
@@ -141,7 +141,7 @@ pub(crate) async fn all(app: &App, requests: Vec<DecideRequest<'_>>) -> Result<V
 async fn parsed(app: &App, requests: &[DecideRequest<'_>], received_at: Micros) -> Result<Vec<Bytes>, Problem> {
     let ready = requests
         .iter()
-        .map(|request| async move { made_ready(app, check(app, request)?, received_at).await });
+        .map(|request| async move { made_ready(app, check(app, request, received_at)?, received_at).await });
     logged(app, try_join_all(ready).await?).await
 }
 
@@ -150,7 +150,7 @@ pub(crate) async fn each(app: &App, requests: Vec<DecideRequest<'_>>) -> Result<
     let received_at = (app.clock)();
     let ready = requests
         .iter()
-        .map(|request| async move { made_ready(app, check(app, request)?, received_at).await });
+        .map(|request| async move { made_ready(app, check(app, request, received_at)?, received_at).await });
     let mut refusals = Vec::new();
     let mut taken = Vec::new();
     for one in join_all(ready).await {
@@ -203,12 +203,12 @@ enum Checked<'r> {
 }
 
 /// Checks a request that was parsed.
-fn check<'r>(app: &App, request: &'r DecideRequest<'_>) -> Result<Checked<'r>, Problem> {
+fn check<'r>(app: &App, request: &'r DecideRequest<'_>, received_at: Micros) -> Result<Checked<'r>, Problem> {
     let hosted = app.strategies.load().get(&request.strategy).cloned()?;
     // A repeat gets its first answer even when the blueprint has changed and would refuse its context now.
     match known(app, hosted.plain(), request.chosen_id())? {
         Some(first) => Ok(Checked::Known(first)),
-        None => Asked::check(hosted, request, app.limits.max_candidates).map(Checked::New),
+        None => Asked::check(hosted, request, app.limits.max_candidates, received_at).map(Checked::New),
     }
 }
 

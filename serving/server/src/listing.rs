@@ -3,7 +3,7 @@
 use arrow::json::WriterBuilder;
 use arrow::json::writer::JsonArray;
 use chrono::{DateTime, SecondsFormat};
-use lakeloop_domain::{DecisionKind, FeatureType, LadderStep, Micros, Policy};
+use lakeloop_domain::{DecisionKind, LadderStep, Micros, Policy};
 use lakeloop_sql::{Pins, Query};
 use serde::Serialize;
 
@@ -33,7 +33,7 @@ struct StrategyItem<'a> {
 #[derive(Serialize)]
 struct ContextItem<'a> {
     name: &'a str,
-    r#type: FeatureType,
+    r#type: &'static str,
     missing_allowed: bool,
 }
 
@@ -47,9 +47,10 @@ impl<'a> StrategyItem<'a> {
         let strategy = hosted.plain();
         let applied = strategy.bundle.applied();
         let blueprint = &applied.blueprint;
-        let context = blueprint.context.iter().map(|field| ContextItem {
+        let sent = blueprint.context.iter().filter(|field| field.is_sent());
+        let context = sent.map(|field| ContextItem {
             name: &field.name,
-            r#type: field.feature_type,
+            r#type: field.type_word(),
             missing_allowed: field.missing_allowed,
         });
         let columns = blueprint.features.iter().flat_map(|view| &view.columns);

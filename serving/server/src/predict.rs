@@ -123,7 +123,7 @@ impl Row {
         } else {
             &strategy.places
         };
-        let values = context::values(&declared, places, &context, &path)?;
+        let values = context::values(&declared, places, &context, now, &path)?;
         let mut features = context::named(&declared, &values, strategy.n_lake_features());
         if !strategy.views.is_empty() {
             let unit = unit.as_ref().map(UnitId::as_str);

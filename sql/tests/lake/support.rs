@@ -122,6 +122,7 @@ pub fn blueprint(features: Vec<FeatureView>) -> Blueprint {
         feature_type,
         missing_allowed: true,
         is_feature: true,
+        timestamp: None,
     };
     Blueprint {
         name: StrategyName::new("menu").unwrap(),

@@ -51,6 +51,7 @@ pub fn blueprint(name: &str, description: &str) -> Blueprint {
             feature_type: FeatureType::Number,
             missing_allowed: true,
             is_feature: true,
+            timestamp: None,
         }],
         candidates: vec![],
         features: vec![FeatureView {

@@ -329,3 +329,49 @@ async fn an_outcome_of_a_category_is_one_of_the_actions() {
     );
     assert_eq!(world.outcomes().await[0].value, OutcomeValue::Category("14".to_owned()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timestamp_is_kept_as_its_parts() {
+    let blueprint = r#"
+        name = "rush"
+        unit = "user"
+        decision = { kind = "yes_no", default = false }
+        outcome = { event = "late", aggregation = "any", window = "1h" }
+        context = { placed = { type = "timestamp", missing = "allowed" } }
+    "#;
+    let mapping = r#"
+        target = "decisions"
+        strategy = "rush"
+        decision_id = "id"
+        unit = "id"
+        event_time = "at"
+        action = "shown"
+        propensity = { value = 1 }
+        context = { placed = "placed" }
+    "#;
+    let rows = "id,at,shown,placed\n1,2023-05-01T12:00:00Z,no,2023-05-01T13:30:00+02:00\n2,2023-05-01T12:00:00Z,no,\n\
+                3,2023-05-01T12:00:00Z,no,yesterday\n";
+    let world = World::with_blueprint(blueprint).await;
+    let report = world.import(&world.file("log.csv", rows), mapping).await.unwrap();
+    assert_eq!(
+        shown(&report),
+        ["4: placed: found \"yesterday\", expected an RFC 3339 time with its offset, such as 2017-01-01T05:00:00Z"]
+    );
+    let decisions = world.decisions().await;
+    let features = |idx: usize| {
+        let named = decisions[idx].features.iter();
+        named
+            .map(|feature| (feature.name.to_string(), feature.value.as_number()))
+            .collect::<Vec<_>>()
+    };
+    let instant = (NOON - 30 * 60_000_000) as f64;
+    let parts = [
+        ("placed", instant),
+        ("placed.hour", 13.5),
+        ("placed.weekday", 0.0),
+        ("placed.day", 1.0),
+        ("placed.age", 1_800.0),
+    ];
+    assert_eq!(features(0), parts.map(|(name, number)| (name.to_owned(), Some(number))));
+    assert_eq!(features(1), parts.map(|(name, _)| (name.to_owned(), None)));
+}

@@ -22,7 +22,7 @@ use crate::scoring::score_encoded;
 use crate::training_set::labels;
 use crate::trial::unregistered;
 use crate::uncertainty::{Seen, uncertainty};
-use crate::weights::row_weights;
+use crate::weights::evaluation_weights;
 use crate::xgb::{LabelledMatrix, Trainer, TrainerOptions};
 
 /// Enough that a model sees three fifths of the log, few enough to be fitted while somebody waits.
@@ -166,7 +166,7 @@ fn fit_fold(
         n_threads: fitting.n_threads,
         seed: fitting.seed,
     };
-    let weights = row_weights(blueprint, &taken, n_fit);
+    let weights = evaluation_weights(blueprint, &taken, n_fit);
     let weights = |range: std::ops::Range<usize>| weights.as_ref().map(|weights| &weights[range]);
     let fitted_on = LabelledMatrix {
         rows: &train,

@@ -79,6 +79,7 @@ fn blueprint() -> Blueprint {
         feature_type: FeatureType::Number,
         missing_allowed: true,
         is_feature: true,
+        timestamp: None,
     };
     Blueprint {
         name: StrategyName::new("bench").unwrap(),

@@ -37,6 +37,7 @@ pub fn blueprint(decision: DecisionKind, outcome_type: OutcomeType, policy: Poli
         feature_type,
         missing_allowed: true,
         is_feature,
+        timestamp: None,
     };
     Blueprint {
         name: StrategyName::new("dinner").unwrap(),
@@ -238,6 +239,7 @@ pub fn ranking(at_most: Option<u32>, policy: Policy) -> Blueprint {
         feature_type,
         missing_allowed: true,
         is_feature,
+        timestamp: None,
     };
     Blueprint {
         candidates: vec![

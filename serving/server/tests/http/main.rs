@@ -24,5 +24,6 @@ mod refusals;
 mod repeats;
 mod restart;
 mod snapshots;
+mod timestamps;
 mod tls;
 mod trail;

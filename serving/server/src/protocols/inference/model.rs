@@ -80,8 +80,10 @@ impl Served {
         let context = &self.strategy.blueprint().context;
         let mut inputs: Vec<TensorMetadata> = context
             .iter()
+            .filter(|field| field.is_sent())
             .map(|field| {
                 let datatype = match field.feature_type {
+                    FeatureType::Number if field.is_timestamp() => Datatype::Bytes,
                     FeatureType::Number => Datatype::Fp64,
                     FeatureType::Boolean => Datatype::Bool,
                     FeatureType::Category => Datatype::Bytes,
@@ -131,7 +133,7 @@ impl Served {
     /// Tensors as rows of `/v1/predict`.
     fn rows<'a>(&self, inputs: Vec<Tensor<'a>>) -> Result<Vec<Object<'a>>, Problem> {
         let context = &self.strategy.blueprint().context;
-        let is_field = |name: &str| context.iter().any(|field| *field.name == *name);
+        let is_field = |name: &str| context.iter().any(|field| field.is_sent() && *field.name == *name);
         let n_rows = match inputs.first() {
             Some(first) => first.shape.first().copied().unwrap_or(0),
             None => {
@@ -189,13 +191,11 @@ fn add_matrix<'a>(
 ) -> Result<(), Problem> {
     let refused = |detail: String| Problem::invalid(named(&input.name), detail);
     let features: Vec<&ContextField> = context.iter().filter(|field| field.is_feature).collect();
-    if let Some(field) = features
-        .iter()
-        .find(|field| field.feature_type == FeatureType::Category)
-    {
-        let known = words(context.iter().map(|field| &*field.name));
+    let is_text = |field: &&&ContextField| field.feature_type == FeatureType::Category || field.timestamp.is_some();
+    if let Some(field) = features.iter().find(is_text) {
+        let known = words(context.iter().filter(|field| field.is_sent()).map(|field| &*field.name));
         return Err(refused(format!(
-            "`{}` is a category, so there is no matrix of all features; send one tensor for each of {known}",
+            "`{}` is sent as a text, so there is no matrix of all features; send one tensor for each of {known}",
             field.name
         )));
     }
