@@ -267,8 +267,8 @@ pub struct RawModel {
     /// rankings.
     #[schemars(range(min = 1, max = 4))]
     pub folds: Option<u32>,
-    /// The longest that search, fit and checks may take together; the best model so far is kept. With it, trials are
-    /// unlimited unless `schedule.trials` says otherwise.
+    /// The longest that search, fit and checks may take together; the best model so far is kept. With it, there are
+    /// up to 1000 trials unless `schedule.trials` says otherwise.
     pub budget: Option<Period>,
 }
 
