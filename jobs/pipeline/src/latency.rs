@@ -2,7 +2,8 @@
 //!
 //! What is timed is the very call that a decision makes for one action: features by name through the encoder, the trees
 //! and the calibration. Rows are taken in turn from the validation rows, after one untimed pass that warms caches and
-//! buffers as a server's first requests would. Nothing is smoothed: what else the machine does is part of the figure.
+//! buffers as a server's first requests would. Nothing is smoothed: what else the machine does is part of the figure. So whoever
+//! holds a model to a limit measures it more than once (see `trial::latency`).
 
 use std::time::Instant;
 

@@ -19,7 +19,7 @@ use crate::loss::{Metric, losses};
 use crate::matrix::Matrix;
 use crate::parameters::Parameters;
 use crate::race::{Rungs, rungs_of_rounds};
-use crate::search::Problem;
+use crate::search::{Problem, over_limit};
 use crate::xgb::{LabelledMatrix, MAX_ROUNDS, Stand, Trainer, TrainerOptions, Training};
 
 /// One trial: what was tried, and how it did.
@@ -350,12 +350,25 @@ pub(crate) fn losses_of(problem: &Problem<'_>, scores: &[f64]) -> Vec<f64> {
     }
 }
 
-/// Measures how long the serving code takes for a row.
+/// How often a model is measured before it is held to be too slow.
+const N_MEASUREMENTS: usize = 3;
+
+/// Measures how long the serving code takes for a row. A model that is over the blueprint's limit is measured again, and
+/// its best measurement counts: other fits run meanwhile, and no model is refused for what they took from it.
 pub(crate) fn latency(problem: &Problem<'_>, bundle: &Bundle) -> Result<Latency, PipelineError> {
-    Ok(measure(
-        bundle.model().ok_or(PipelineError::NoModelInBundle)?,
-        problem.samples,
-    )?)
+    let model = bundle.model().ok_or(PipelineError::NoModelInBundle)?;
+    let limits = &problem.applied.blueprint.limits;
+    let mut best = measure(model, problem.samples)?;
+    for _ in 1..N_MEASUREMENTS {
+        if over_limit(limits, 0, best.p99_us).is_none() {
+            break;
+        }
+        let again = measure(model, problem.samples)?;
+        if again.p99_us < best.p99_us {
+            best = again;
+        }
+    }
+    Ok(best)
 }
 
 /// What the blueprint declares that reading the views of these columns costs, together.
