@@ -113,10 +113,10 @@ async fn the_age_of_a_candidate_is_that_at_the_decision() {
     let mut earlier = ask.clone();
     earlier["event_time"] = json!("2026-03-01T11:00:00Z");
     site.ok("/v1/decide", &earlier.to_string()).await;
-    let mut nameless = ask;
-    nameless["candidates"][1]["context"] = json!({"published": "last month"});
-    let refused = site.post("/v1/decide", &nameless.to_string()).await;
-    assert_eq!(refused.status, 400);
+    let mut timeless = ask;
+    timeless["candidates"][1]["context"] = json!({"published": "last month"});
+    let refused = site.post("/v1/decide", &timeless.to_string()).await;
+    assert_eq!(refused.status, 422);
     let refused = refused.json().to_string();
     assert!(refused.contains("candidates[1].context.published"), "{refused}");
     assert!(refused.contains("expected an RFC 3339 text"), "{refused}");
