@@ -103,8 +103,11 @@ impl DecisionPlan {
         // The parts of a timestamp come right after the column that it stands in.
         let mut timestamp = None;
         let features = fields.map(|(field, column)| {
-            if let (Some(column), true) = (column, field.is_timestamp()) {
-                timestamp = values.timestamp(*column)?;
+            if field.is_timestamp() {
+                timestamp = match column {
+                    Some(column) => values.timestamp(*column)?,
+                    None => None,
+                };
             }
             let value = match (field.timestamp, column) {
                 (Some(part), _) => timestamp.map_or(FeatureValue::Missing, |timestamp| {

@@ -337,7 +337,9 @@ async fn a_timestamp_is_kept_as_its_parts() {
         unit = "user"
         decision = { kind = "yes_no", default = false }
         outcome = { event = "late", aggregation = "any", window = "1h" }
-        context = { placed = { type = "timestamp", missing = "allowed" } }
+        [context]
+        placed = { type = "timestamp", missing = "allowed" }
+        promised = { type = "timestamp", missing = "allowed" }
     "#;
     let mapping = r#"
         target = "decisions"
@@ -372,6 +374,13 @@ async fn a_timestamp_is_kept_as_its_parts() {
         ("placed.day", 1.0),
         ("placed.age", 1_800.0),
     ];
-    assert_eq!(features(0), parts.map(|(name, number)| (name.to_owned(), Some(number))));
-    assert_eq!(features(1), parts.map(|(name, _)| (name.to_owned(), None)));
+    let missing = |field: &str| {
+        parts
+            .map(|(name, _)| (name.replace("placed", field), None::<f64>))
+            .to_vec()
+    };
+    let placed = parts.map(|(name, number)| (name.to_owned(), Some(number))).to_vec();
+    // No column is mapped to the second one.
+    assert_eq!(features(0), [placed, missing("promised")].concat());
+    assert_eq!(features(1), [missing("placed"), missing("promised")].concat());
 }
