@@ -21,11 +21,11 @@ use crate::loss::{Gain, losses};
 /// a thousand rows; the last fold decides between them anyhow).
 const MIN_ISOTONIC_ROWS: usize = 200;
 
-/// Raw probabilities, or quantiles, with what happened, in the order of time.
+/// What a model says before calibration, a probability or a number, with what happened, in the order of time.
 #[derive(Clone, Copy)]
 pub(crate) struct Raw<'a> {
     /// What the model says.
-    pub probabilities: &'a [f64],
+    pub predictions: &'a [f64],
     /// What happened: of yes/no outcomes 1 and 0.
     pub labels: &'a [f64],
     /// How much each row counts; `None`: all count the same.
@@ -86,14 +86,14 @@ pub(crate) fn calibration(blueprint: &Blueprint, folds: Raw<'_>, last_fold_from:
 impl<'a> Raw<'a> {
     /// What labels are above predictions.
     pub fn residuals(self) -> impl Iterator<Item = f64> + 'a {
-        let rows = self.labels.iter().zip(self.probabilities);
+        let rows = self.labels.iter().zip(self.predictions);
         rows.map(|(label, predicted)| label - predicted)
     }
 
     /// The rows before a position, and those from it on.
     pub fn split_at(self, row_idx: usize) -> (Self, Self) {
         let part = |range: std::ops::Range<usize>| Self {
-            probabilities: &self.probabilities[range.clone()],
+            predictions: &self.predictions[range.clone()],
             labels: &self.labels[range.clone()],
             weights: self.weights.map(|weights| &weights[range]),
         };
@@ -102,15 +102,15 @@ impl<'a> Raw<'a> {
 
     /// How much a map lowers the log loss. Only yes/no decisions get here, so that each row is a decision.
     fn gain(self, map: &Calibration) -> Option<Gain> {
-        let mapped: Vec<f64> = self.probabilities.iter().map(|raw| calibrated(map, *raw)).collect();
+        let mapped: Vec<f64> = self.predictions.iter().map(|raw| calibrated(map, *raw)).collect();
         let decisions: Vec<usize> = (0..mapped.len()).collect();
-        let lost = |probabilities: &[f64]| losses(&LearningTarget::Binary, probabilities, self.labels);
-        Gain::over(&lost(self.probabilities), &lost(&mapped), &decisions, self.weights)
+        let lost = |predictions: &[f64]| losses(&LearningTarget::Binary, predictions, self.labels);
+        Gain::over(&lost(self.predictions), &lost(&mapped), &decisions, self.weights)
     }
 
     fn examples(self, score: fn(f64) -> f64) -> Vec<Example<bool>> {
         let example = |row_idx: usize| Example {
-            score: score(self.probabilities[row_idx]),
+            score: score(self.predictions[row_idx]),
             label: self.labels[row_idx] != 0.0,
             weight: self.weights.map_or(1.0, |weights| weights[row_idx]),
         };
@@ -177,8 +177,8 @@ outcome = { event = "arrived", aggregation = "last", type = "yes_no", window = "
     fn calibrate(text: &str, said: impl Fn(f64) -> f64 + Copy) -> (Calibration, f64, f64) {
         let (folded, labels) = rows(3_000, 11, said);
         let (validated, later) = rows(600, 12, said);
-        let raw = |probabilities, labels| Raw {
-            probabilities,
+        let raw = |predictions, labels| Raw {
+            predictions,
             labels,
             weights: None,
         };
@@ -222,7 +222,7 @@ outcome = { event = "arrived", aggregation = "last", type = "yes_no", window = "
         let explores = format!("{YES_NO}policy = {{ kind = \"epsilon_greedy\", epsilon = 0.1 }}\n");
         assert_eq!(calibrate(&explores, overconfident).0, Calibration::Identity);
         let few = Raw {
-            probabilities: &[0.5; 3],
+            predictions: &[0.5; 3],
             labels: &[1.0; 3],
             weights: None,
         };
@@ -234,8 +234,8 @@ outcome = { event = "arrived", aggregation = "last", type = "yes_no", window = "
         let overconfident = |p: f64| 1.0 / (1.0 + (-3.0 * log_odds(p)).exp());
         let (folded, labels) = rows(3_000, 11, overconfident);
         let (honest, later) = rows(2_000, 12, |p| p);
-        let raw = |probabilities, labels| Raw {
-            probabilities,
+        let raw = |predictions, labels| Raw {
+            predictions,
             labels,
             weights: None,
         };

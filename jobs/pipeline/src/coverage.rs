@@ -62,7 +62,7 @@ mod tests {
         let labels: Vec<f64> = (0..n_rows).map(|idx| (idx as f64 + 0.5) / n_rows as f64).collect();
         let predictions = vec![said; n_rows];
         let raw = Raw {
-            probabilities: &predictions,
+            predictions: &predictions,
             labels: &labels,
             weights: None,
         };
@@ -90,7 +90,7 @@ mod tests {
             .map(|label| if *label >= 5.0 { 3.0 } else { 1.0 })
             .collect();
         let raw = Raw {
-            probabilities: &[4.5; 200],
+            predictions: &[4.5; 200],
             labels: &labels,
             weights: Some(&weights),
         };

@@ -3,7 +3,7 @@
 use lakeloop_domain::{LearningTarget, PredictionInterval};
 use lakeloop_stats::conformal::residual_bounds;
 
-use crate::out_of_fold::OutOfFold;
+use crate::calibrate::Raw;
 
 /// The share of labels that an interval is made to cover.
 const COVERAGE: f64 = 0.9;
@@ -25,25 +25,13 @@ pub(crate) struct Intervals {
 /// with a standard deviation of 0.9 points, where the last fold alone covered 91.4 ± 1.5 % and all folds 92.1 ± 1.0 %.
 ///
 /// `None` for other targets than numbers and with fewer than 19 rows in the last fold.
-pub(crate) fn intervals(
-    target: &LearningTarget,
-    folds: &OutOfFold,
-    (scores, labels): (&[f64], &[f64]),
-) -> Option<Intervals> {
+pub(crate) fn intervals(target: &LearningTarget, last_fold: Raw<'_>, validation: Raw<'_>) -> Option<Intervals> {
     // A quantile is a bound itself, and an order says nothing about a number.
     if !matches!(target, LearningTarget::Regression | LearningTarget::Amount { .. }) {
         return None;
     }
-    let residuals = |labels: &[f64], predictions: &[f64]| -> Vec<f64> {
-        labels
-            .iter()
-            .zip(predictions)
-            .map(|(label, predicted)| label - predicted)
-            .collect()
-    };
-    let from = folds.last_fold_from;
-    let of_fold = residuals(&folds.labels[from..], &folds.predictions[from..]);
-    let of_validation = residuals(labels, scores);
+    let of_fold: Vec<f64> = last_fold.residuals().collect();
+    let of_validation: Vec<f64> = validation.residuals().collect();
     let bounds = residual_bounds(&of_fold, COVERAGE)?;
     let n_covered = of_validation
         .iter()
@@ -56,6 +44,6 @@ pub(crate) fn intervals(
             low: served.low,
             high: served.high,
         },
-        covered: n_covered as f64 / labels.len() as f64,
+        covered: n_covered as f64 / validation.labels.len() as f64,
     })
 }

@@ -11,6 +11,7 @@ use rand::RngExt as _;
 
 use crate::held_out::{fit_first, served, shared};
 use crate::simulated::{Row, applied, training_rows};
+use crate::winner::Winner;
 
 const P90: &str = r#"
 name = "wait"
@@ -198,15 +199,16 @@ fn later_fifths(decision: &str, outcome: &str, label: impl Fn(f64) -> f64) -> Op
     Some([2, 3, 4].map(|n_fifths| {
         let (from, to) = (n_rows * n_fifths / 5, n_rows * (n_fifths + 1) / 5);
         let mut winner = fit_first(&applied, &rows, from).unwrap().winner.unwrap();
-        let mut of_the_fifth = || {
-            let mut scores = served(&applied, &winner, &rows, from);
+        let scores_of = |winner: &Winner| {
+            let mut scores = served(&applied, winner, &rows, from);
             scores.truncate(to - from);
-            winner.calibration = Calibration::Identity;
             scores
         };
+        let calibrated = scores_of(&winner);
+        winner.calibration = Calibration::Identity;
         Foretold {
-            calibrated: of_the_fifth(),
-            raw: of_the_fifth(),
+            calibrated,
+            raw: scores_of(&winner),
             labels: (from..to).map(|row_idx| rows.label(row_idx).unwrap()).collect(),
         }
     }))

@@ -148,10 +148,10 @@ pub(crate) fn options<'p>(problem: &'p Problem<'_>, encoding: &'p Encoding) -> T
 
 /// A trainer that is watched by the search's metric and keeps to the blueprint's constraints.
 pub(crate) fn configured(problem: &Problem<'_>, encoding: &Encoding, trainer: Trainer) -> Trainer {
-    let blueprint = &problem.applied.blueprint;
+    let monotone = &problem.applied.blueprint.learning.monotone;
     trainer
         .watching(problem.metric)
-        .constrained(&encoding.columns, &blueprint.learning.monotone)
+        .constrained(&encoding.columns, monotone)
 }
 
 /// Runs a trial, judged at its rungs by earlier ones. `is_over` ends it where it stands, with what it has.

@@ -199,20 +199,21 @@ pub(crate) fn winner_of(
     };
     let folds = out_of_fold(problem, &folds, &choice.parameters, choice.n_rounds)?;
     let folded = Raw {
-        probabilities: &folds.predictions,
+        predictions: &folds.predictions,
         labels: &folds.labels,
         weights: folds.weights.as_deref(),
     };
     let validated = Raw {
-        probabilities: &raw,
+        predictions: &raw,
         labels,
         weights,
     };
+    let (_, last_fold) = folded.split_at(folds.last_fold_from);
     let calibration = match target {
-        LearningTarget::Quantile { quantile } => shift(*quantile, folded.split_at(folds.last_fold_from).1, validated),
+        LearningTarget::Quantile { quantile } => shift(*quantile, last_fold, validated),
         _ => calibration(&work.applied.blueprint, folded, folds.last_fold_from, validated),
     };
-    let intervals = intervals(target, &folds, (&raw, labels));
+    let intervals = intervals(target, last_fold, validated);
     let clusters = clusters(work);
     let raw_losses = losses_of(problem, &raw);
     let rungs: Vec<(Rung, Option<Gain>)> = ladder(data, problem, work.applied.blueprint.ranks())?

@@ -16,10 +16,10 @@ pub fn log_odds(probability: f64) -> f64 {
 
 /// The calibrated probability of a raw one, or the quantile that holds at its rate of a raw one.
 ///
-/// Identity: the raw one. Shift: the raw one plus a number. Platt (Platt 1999, "Probabilistic outputs for support vector machines", with the log-odds of
-/// the raw probability as the score): 1 / (1 + exp(−(slope · log_odds(p) + intercept))). Isotonic (Zadrozny & Elkan 2002):
-/// the straight line between the two knots around p, and the height of the outermost knot beyond it; O(log knots). NaN gives
-/// NaN.
+/// Identity: the raw one. Shift: the raw one plus a number. Platt (Platt 1999, "Probabilistic outputs for support vector
+/// machines", with the log-odds of the raw probability as the score): 1 / (1 + exp(−(slope · log_odds(p) + intercept))).
+/// Isotonic (Zadrozny & Elkan 2002): the straight line between the two knots around p, and the height of the outermost knot
+/// beyond it; O(log knots). NaN gives NaN.
 pub fn calibrated(calibration: &Calibration, probability: f64) -> f64 {
     match calibration {
         Calibration::Identity => probability,
