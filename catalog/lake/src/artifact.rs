@@ -1,4 +1,4 @@
-//! How the registry keeps a saved model: the very bytes that XGBoost wrote, compressed by gzip (RFC 1952).
+//! How the registry keeps a saved model: its bytes, compressed by gzip (RFC 1952).
 //!
 //! Every tree of a saved model repeats the names of its fields and long runs of zeros, so that a third to a sixth is left.
 //! gzip, because whoever reads the table can undo it with the standard library of nearly any language, and hand the bytes to

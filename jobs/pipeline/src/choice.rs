@@ -5,7 +5,7 @@
 //! those that are not worse than it beyond noise are as good: the one-standard-error rule (Breiman, Friedman, Olshen and
 //! Stone 1984, section 3.4.3), with the standard error of the paired difference of the losses of the same rows. Of these
 //! the one is chosen whose features cost least to read; of equals, the one whose bytes are worth what it loses: each
-//! halving may cost a third of a standard error. The smallest one within noise would give quality away for a tenth of
+//! halving may cost half a standard error. The smallest one within noise would give quality away for a tenth of
 //! the bytes, over and over.
 
 use std::cmp::Ordering;
@@ -16,18 +16,20 @@ use lakeloop_lake::artifact::packed;
 
 use crate::error::PipelineError;
 use crate::latency::Latency;
+use crate::limits::{latency, over_limit};
 use crate::loss::Gain;
 use crate::parameters::Parameters;
-use crate::search::{Problem, is_eligible, over_limit};
+use crate::provisional::uncalibrated;
+use crate::search::{Problem, is_eligible};
 use crate::selection;
-use crate::trial::{FittedTrial, Trial, judged, latency, uncalibrated};
+use crate::trial::{FittedTrial, Trial, judged};
 use crate::xgb::cut_saved;
 
 /// A model that loses no more than this many standard errors to the best one is within noise of it.
 const STANDARD_ERRORS_OF_NOISE: f64 = 1.0;
 
 /// What a model of half the bytes may lose more, in standard errors.
-const STANDARD_ERRORS_A_HALVING: f64 = 0.35;
+const STANDARD_ERRORS_A_HALVING: f64 = 0.5;
 
 /// The best trials, which are looked at in all their lengths.
 const N_LOOKED_AT: usize = 6;
@@ -125,17 +127,15 @@ fn lost(candidate: &Candidate, best: &Candidate, decisions: &[usize], weights: O
 
 /// The best complete trials at their full and at shorter lengths.
 fn candidates(problem: &Problem<'_>, trials: &[Trial]) -> Result<Vec<Candidate>, PipelineError> {
-    let complete = trials.iter().enumerate().filter_map(|(trial_idx, trial)| {
+    let eligible = trials.iter().enumerate().filter(|(_, trial)| is_eligible(trial));
+    let complete = eligible.filter_map(|(trial_idx, trial)| {
         let value = trial.complete_value()?;
         Some((trial_idx, problem.metric.badness(value)))
     });
     let mut ordered: Vec<(usize, f64)> = complete.collect();
     ordered.sort_by(|(_, a), (_, b)| a.total_cmp(b));
-    // Those over a limit may be within it at a shorter length, and then be the only ones.
-    let only_over = !trials.iter().any(is_eligible);
     let mut found = Vec::new();
-    let n_looked_at = if only_over { ordered.len() } else { N_LOOKED_AT };
-    for (trial_idx, _) in ordered.into_iter().take(n_looked_at) {
+    for (trial_idx, _) in ordered.into_iter().take(N_LOOKED_AT) {
         let trial = &trials[trial_idx];
         let Ok(fitted) = &trial.fitted else { continue };
         let again;
@@ -258,8 +258,8 @@ mod tests {
         let (small, cheap) = (candidate(0.3, 5, 50.0, &[]), candidate(0.3, 500, 0.0, &[]));
         assert_eq!(cheaper(&(0.9, &cheap), &(0.0, &small)), Ordering::Less);
         let (whole, half) = (candidate(0.2, 500, 0.0, &[]), candidate(0.3, 250, 0.0, &[]));
-        assert_eq!(cheaper(&(0.3, &half), &(0.0, &whole)), Ordering::Less);
-        assert_eq!(cheaper(&(0.4, &half), &(0.0, &whole)), Ordering::Greater);
+        assert_eq!(cheaper(&(0.45, &half), &(0.0, &whole)), Ordering::Less);
+        assert_eq!(cheaper(&(0.55, &half), &(0.0, &whole)), Ordering::Greater);
         let better_one = candidate(0.2, 500, 0.0, &[]);
         assert_eq!(cheaper(&(0.0, &better_one), &(0.0, &cheap)), Ordering::Less);
     }

@@ -11,10 +11,10 @@ use rand_chacha::ChaCha8Rng;
 use crate::error::PipelineError;
 use crate::fit::{Fitted, fit_unfollowed};
 use crate::promote::{Verdict, judge};
+use crate::provisional::provisional;
 use crate::rows::{FeatureLayout, TrainingRows};
 use crate::scoring::score;
 use crate::simulated::{LATE, Row, applied, late, number, training_data, training_rows, work};
-use crate::trial::provisional;
 use crate::winner::Winner;
 
 /// Fits on the first rows only.

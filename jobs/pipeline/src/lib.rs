@@ -45,6 +45,10 @@ mod workers;
 
 mod trial;
 
+mod provisional;
+
+mod limits;
+
 mod ledger;
 
 mod race;

@@ -169,8 +169,8 @@ mod tests {
     use super::*;
     use crate::matrix::{encode, learn_encoding};
     use crate::parameters::Parameters;
+    use crate::provisional::provisional;
     use crate::simulated::{LATE, applied, late, training_data, training_rows};
-    use crate::trial::provisional;
     use crate::xgb::{LabelledMatrix, Trainer, TrainerOptions};
     use lakeloop_domain::{Calibration, Encoding};
 

@@ -15,11 +15,12 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use lakeloop_domain::{AppliedBlueprint, Encoding, LearningTarget, ModelLimits};
+use lakeloop_domain::{AppliedBlueprint, Encoding, LearningTarget};
 
 use crate::choice::{Choice, choose};
 use crate::context::Clock;
 use crate::error::PipelineError;
+use crate::limits::over_limit;
 use crate::loss::Metric;
 use crate::parameters::{Parameters, Space};
 use crate::race::Rungs;
@@ -258,15 +259,6 @@ pub(crate) fn parameters_of(problem: &Problem<'_>, space: &Space, idx: usize, kn
     space.at(&propose(problem.seed, idx as u64, &space.point(&start), &observed))
 }
 
-/// Which limit a model is over, in one clause.
-pub(crate) fn over_limit(limits: &ModelLimits, bytes: u64, p99_us: f64) -> Option<String> {
-    if let Some(max_bytes) = limits.max_bytes.filter(|max_bytes| bytes > *max_bytes) {
-        return Some(format!("{bytes} bytes are over the limit of {max_bytes}"));
-    }
-    let max_us = limits.max_latency_us.filter(|max_us| p99_us > *max_us)?;
-    Some(format!("{p99_us:.1} µs a row (p99) are over the limit of {max_us}"))
-}
-
 fn why_none(trials: &[Trial]) -> SearchError {
     let fitted: Vec<&FittedTrial> = trials.iter().filter_map(|trial| trial.fitted.as_ref().ok()).collect();
     if fitted.is_empty() {
@@ -329,22 +321,5 @@ mod tests {
             "none of 2 models is within the blueprint's limits; the smallest has 10 bytes, the fastest scores a row in \
              2.0 µs (p99): raise [model] max_size or max_latency"
         );
-    }
-
-    #[test]
-    fn limits_name_what_is_exceeded() {
-        let limits = ModelLimits {
-            max_latency_us: Some(1.5),
-            max_bytes: Some(10),
-        };
-        assert_eq!(
-            over_limit(&limits, 10, 2.0).as_deref(),
-            Some("2.0 µs a row (p99) are over the limit of 1.5")
-        );
-        assert_eq!(
-            over_limit(&limits, 11, 2.0).as_deref(),
-            Some("11 bytes are over the limit of 10")
-        );
-        assert_eq!(over_limit(&limits, 10, 1.5), None);
     }
 }

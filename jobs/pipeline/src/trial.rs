@@ -7,20 +7,22 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use lakeloop_decide::{Bundle, Model, ModelParts, Scratch, TechniqueChoice};
-use lakeloop_domain::{AppliedBlueprint, Calibration, Encoding, LearningTarget, Micros, ModelVersion};
-use lakeloop_lake::artifact::packed;
+use lakeloop_decide::{Bundle, Scratch};
+use lakeloop_domain::{Encoding, LearningTarget, Micros};
 
 use crate::error::PipelineError;
-use crate::latency::{Latency, measure};
+use crate::latency::Latency;
+use crate::limits::{is_beyond, longest_within};
 use crate::loss::{Metric, losses};
 use crate::matrix::Matrix;
 use crate::parameters::Parameters;
 use crate::race::{Rungs, rungs_of_rounds};
-use crate::search::{Problem, over_limit};
+use crate::search::Problem;
 use crate::xgb::{LabelledMatrix, MAX_ROUNDS, Stand, Trainer, TrainerOptions, Training};
+
+/// Rounds after which a fold's fit is first looked at for the blueprint's limits; then after twice as many, and so on.
+const FIRST_LOOK: u32 = 64;
 
 /// One trial: what was tried, and how it did.
 #[derive(Debug, Clone)]
@@ -54,7 +56,7 @@ pub(crate) struct FittedTrial {
     pub value: f64,
     /// The metric of each fold that was fitted.
     pub fold_values: Vec<f64>,
-    /// The rounds that validated best; over several folds their mean.
+    /// The rounds that validated best within the blueprint's limits; over several folds their mean.
     pub n_rounds: u32,
     /// Size of the saved model as the registry would keep it.
     pub artifact_bytes: u64,
@@ -189,43 +191,65 @@ fn run_rungs(
     for (fold_idx, fold) in folds.iter().copied().enumerate() {
         let trainer = trainers.fold(problem, fold_idx)?;
         let mut training = trainer.begin(parameters)?;
-        let mut goes_on = true;
-        if fold_idx == 0 {
-            goes_on = climb(&mut training, parameters, earlier, is_over, rungs)?;
-        }
-        if goes_on {
-            training.go_on(MAX_ROUNDS, is_over)?;
-        }
+        let end = if fold_idx == 0 {
+            climb(&run, &mut training, parameters, earlier, is_over, rungs)?
+        } else {
+            go_on_within(&run, &mut training, is_over)?
+        };
         run.cpu_seconds += training.cpu_seconds();
         run.take(fold, &training, parameters)?;
         let is_last = fold_idx + 1 == folds.len();
-        if !goes_on || !is_last && !rungs.pass(training.least_loss(), earlier) {
+        if end == End::Hopeless || !is_last && !rungs.pass(training.least_loss(), earlier) {
             return run.stopped();
         }
     }
     run.complete()
 }
 
-/// Fits from rung to rung of rounds; false when the trial is to stop.
+/// How the fit of a fold ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// As long as it is of use.
+    Whole,
+    /// In the worse half of those before it.
+    Hopeless,
+}
+
+/// Fits from rung to rung of rounds, then to the end.
 fn climb(
+    run: &Run<'_>,
     training: &mut Training<'_>,
     parameters: &Parameters,
     earlier: &[&Rungs],
     is_over: &dyn Fn() -> bool,
     rungs: &mut Rungs,
-) -> Result<bool, PipelineError> {
-    let mut stand = Stand::Paused;
+) -> Result<End, PipelineError> {
+    let mut goes_on = true;
     for n_rounds in rungs_of_rounds(parameters.eta) {
         // A fit that has ended stands at all later rungs where it ended.
-        if stand == Stand::Paused {
-            stand = training.go_on(n_rounds.min(MAX_ROUNDS), is_over)?;
+        if goes_on {
+            let stand = training.go_on(n_rounds.min(MAX_ROUNDS), is_over)?;
+            goes_on = stand == Stand::Paused && !is_beyond(run.problem, run.encoding, training)?;
         }
-        let passes = rungs.pass(training.least_loss(), earlier);
-        if stand == Stand::Paused && !passes {
-            return Ok(false);
+        if !rungs.pass(training.least_loss(), earlier) && goes_on {
+            return Ok(End::Hopeless);
         }
     }
-    Ok(true)
+    if goes_on {
+        return go_on_within(run, training, is_over);
+    }
+    Ok(End::Whole)
+}
+
+/// Fits until validation improves no more, or the model is beyond the limits of what may serve.
+fn go_on_within(run: &Run<'_>, training: &mut Training<'_>, is_over: &dyn Fn() -> bool) -> Result<End, PipelineError> {
+    loop {
+        let n_rounds = (2 * training.n_rounds()).clamp(FIRST_LOOK, MAX_ROUNDS);
+        let stand = training.go_on(n_rounds, is_over)?;
+        if stand != Stand::Paused || is_beyond(run.problem, run.encoding, training)? {
+            return Ok(End::Whole);
+        }
+    }
 }
 
 /// What a trial has gathered so far.
@@ -235,8 +259,8 @@ struct Run<'r> {
     fold_values: Vec<f64>,
     n_rounds: Vec<u32>,
     artifacts: Vec<Arc<[u8]>>,
-    /// The latest of these in its bundle.
-    latest: Option<Bundle>,
+    /// The size and the latency of the latest of these.
+    latest: Option<(u64, Latency)>,
     losses: Vec<f64>,
     cpu_seconds: f64,
 }
@@ -255,22 +279,20 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Takes the model of a fold at its best round, and its metric on the serving code.
+    /// Takes the model of a fold at its best round within the limits, and its metric on the serving code.
     fn take(&mut self, fold: Fold<'_>, training: &Training<'_>, parameters: &Parameters) -> Result<(), PipelineError> {
-        let n_rounds = training.best_rounds();
-        let artifact = training.artifact(n_rounds)?;
         let problem = self.problem;
-        let bundle = uncalibrated(problem, self.encoding, &artifact)?;
-        let judged = judged(problem, &bundle, fold)?;
+        let within = longest_within(problem, self.encoding, training)?;
+        let judged = judged(problem, &within.bundle, fold)?;
         tracing::debug!(
-            strategy = %self.problem.applied.blueprint.name, parameters = parameters.to_json(), value = judged.value,
-            n_rounds, "trial"
+            strategy = %problem.applied.blueprint.name, parameters = parameters.to_json(), value = judged.value,
+            n_rounds = within.n_rounds, "trial"
         );
         self.fold_values.push(judged.value);
         self.losses.extend(judged.losses);
-        self.n_rounds.push(n_rounds);
-        self.artifacts.push(artifact.into());
-        self.latest = Some(bundle);
+        self.n_rounds.push(within.n_rounds);
+        self.artifacts.push(within.artifact.into());
+        self.latest = Some((within.bytes, within.latency));
         Ok(())
     }
 
@@ -285,15 +307,12 @@ impl<'r> Run<'r> {
     }
 
     fn ended(&mut self, is_complete: bool) -> Result<FittedTrial, PipelineError> {
-        let (Some(artifact), Some(bundle)) = (self.artifacts.last(), &self.latest) else {
-            return Err(PipelineError::NoModelInBundle);
-        };
-        let latency = latency(self.problem, bundle)?;
+        let (artifact_bytes, latency) = self.latest.ok_or(PipelineError::NoModelInBundle)?;
         let n_folds = self.fold_values.len();
         Ok(FittedTrial {
             value: self.fold_values.iter().sum::<f64>() / n_folds as f64,
             n_rounds: (self.n_rounds.iter().sum::<u32>() / n_folds as u32).max(1),
-            artifact_bytes: packed(artifact).len() as u64,
+            artifact_bytes,
             latency,
             cpu_seconds: self.cpu_seconds,
             feature_cost_us: feature_cost_us(self.problem, self.encoding),
@@ -350,27 +369,6 @@ pub(crate) fn losses_of(problem: &Problem<'_>, scores: &[f64]) -> Vec<f64> {
     }
 }
 
-/// How often a model is measured before it is held to be too slow.
-const N_MEASUREMENTS: usize = 3;
-
-/// Measures how long the serving code takes for a row. A model that is over the blueprint's limit is measured again, and
-/// its best measurement counts: other fits run meanwhile, and no model is refused for what they took from it.
-pub(crate) fn latency(problem: &Problem<'_>, bundle: &Bundle) -> Result<Latency, PipelineError> {
-    let model = bundle.model().ok_or(PipelineError::NoModelInBundle)?;
-    let limits = &problem.applied.blueprint.limits;
-    let mut best = measure(model, problem.samples)?;
-    for _ in 1..N_MEASUREMENTS {
-        if over_limit(limits, 0, best.p99_us).is_none() {
-            break;
-        }
-        let again = measure(model, problem.samples)?;
-        if again.p99_us < best.p99_us {
-            best = again;
-        }
-    }
-    Ok(best)
-}
-
 /// What the blueprint declares that reading the views of these columns costs, together.
 fn feature_cost_us(problem: &Problem<'_>, encoding: &Encoding) -> f64 {
     let is_used = |name: &str| encoding.columns.iter().any(|column| column.name == name);
@@ -378,48 +376,4 @@ fn feature_cost_us(problem: &Problem<'_>, encoding: &Encoding) -> f64 {
     let used = views.filter(|view| view.columns.iter().any(|column| is_used(&column.name)));
     used.filter_map(|view| view.cost_us)
         .fold(0.0, |sum, cost_us| sum + cost_us)
-}
-
-/// A model as it was fitted, in the bundle that would serve it.
-pub(crate) fn uncalibrated(
-    problem: &Problem<'_>,
-    encoding: &Encoding,
-    artifact: &[u8],
-) -> Result<Bundle, PipelineError> {
-    let Problem { applied, target, .. } = problem;
-    provisional(applied, target, encoding, &Calibration::Identity, artifact)
-}
-
-/// A model that is not registered yet, in the bundle that would serve it. Fails when the two do not fit.
-pub(crate) fn provisional(
-    applied: &AppliedBlueprint,
-    target: &LearningTarget,
-    encoding: &Encoding,
-    calibration: &Calibration,
-    artifact: &[u8],
-) -> Result<Bundle, PipelineError> {
-    let model = unregistered(applied, target, encoding, calibration, artifact)?;
-    Ok(Bundle::new(applied.clone(), Some(model))?)
-}
-
-/// A model that is not registered yet, its techniques measured as a server does.
-pub(crate) fn unregistered(
-    applied: &AppliedBlueprint,
-    target: &LearningTarget,
-    encoding: &Encoding,
-    calibration: &Calibration,
-    artifact: &[u8],
-) -> Result<Model, PipelineError> {
-    let parts = ModelParts {
-        strategy: &applied.blueprint.name,
-        version: ModelVersion(0),
-        target,
-        action_is_feature: applied.blueprint.action_is_feature(),
-        encoding,
-        calibration,
-        artifact,
-    };
-    let began = Instant::now();
-    let mut clock = || began.elapsed().as_nanos() as u64;
-    Ok(Model::from_parts_by(parts, TechniqueChoice::Measured(&mut clock))?)
 }

@@ -20,17 +20,19 @@ use crate::fit::{Work, groups};
 use crate::guards::enough::MIN_VALIDATION_DECISIONS;
 use crate::interval::intervals;
 use crate::ladder::{Rung, ladder};
-use crate::latency::{Latency, measure};
+use crate::latency::Latency;
+use crate::limits::{Length, latency, longest_within};
 use crate::loss::{Gain, Metric, metric};
 use crate::matrix::{encode, learn_encoding};
 use crate::out_of_fold::out_of_fold;
 use crate::parameters::Parameters;
 use crate::parity::{self, Reference};
 use crate::promote::Facts;
+use crate::provisional::{provisional, uncalibrated};
 use crate::rows::FeatureLayout;
 use crate::scoring::{score, score_encoded};
 use crate::search::Problem;
-use crate::trial::{Trial, configured, losses_of, options, provisional, uncalibrated};
+use crate::trial::{Trial, configured, losses_of, options};
 use crate::uncertainty::{Seen, uncertainty};
 use crate::xgb::{LabelledMatrix, Predictor, Trainer};
 
@@ -124,10 +126,12 @@ pub(crate) fn fit_all_rows(
     let trainer = configured(problem, &encoding, trainer);
     let mut training = trainer.begin(&winner.parameters)?;
     training.go_on(winner.n_rounds, &|| false)?;
-    let artifact = training.artifact(winner.n_rounds)?;
+    // More rows make larger trees: it is held to the limits once more.
+    let Length { n_rounds, artifact, .. } = longest_within(problem, &encoding, &training)?;
     winner.parity_max_abs = in_parity(work, layout, problem, (&encoding, &artifact))?.parity_max_abs;
     let bundle = provisional(work.applied, problem.target, &encoding, &winner.calibration, &artifact)?;
-    winner.latency = measure(loaded(&bundle)?, problem.samples)?;
+    winner.latency = latency(problem, &bundle)?;
+    winner.n_rounds = n_rounds;
     winner.encoding = encoding;
     winner.artifact = artifact;
     Ok(())
@@ -226,7 +230,7 @@ pub(crate) fn winner_of(
     let validation_seconds = started.elapsed().as_secs_f64();
 
     let bundle = provisional(work.applied, target, problem.encoding, &calibration.map, artifact)?;
-    let latency = measure(loaded(&bundle)?, problem.samples)?;
+    let latency = latency(problem, &bundle)?;
     let served = score_encoded(loaded(&bundle)?, problem.validation.rows)?;
     let served_losses = losses_of(problem, &served);
     let seen = Seen {

@@ -319,3 +319,24 @@ fn sets_of_fewer_features_are_tried_and_what_matters_stays() {
         "{names:?}"
     );
 }
+
+#[test]
+fn under_a_limit_of_size_the_best_rounds_within_it_compete() {
+    let rows = |applied: &AppliedBlueprint| training_rows(applied, 3_000, 5, late);
+    let free = fit_rows(LATE, rows).unwrap();
+    let whole = free.winner.unwrap();
+    let max_bytes = free.search.winner.unwrap().bytes / 2;
+    let limited = fit_rows(&format!("{LATE}\n[model]\nmax_size = \"{max_bytes}B\"\n"), rows).unwrap();
+    let choice = limited.search.winner.unwrap();
+    assert!(choice.bytes <= max_bytes, "{} of {max_bytes}", choice.bytes);
+    let within = limited.search.trials.iter().filter(|trial| {
+        let fitted = trial.fitted.as_ref().unwrap();
+        trial.over_limit.is_none() && fitted.artifact_bytes <= max_bytes
+    });
+    assert_eq!(
+        within.count(),
+        limited.search.trials.len(),
+        "each trial is cut to what may serve"
+    );
+    assert!(limited.winner.unwrap().n_rounds < whole.n_rounds);
+}

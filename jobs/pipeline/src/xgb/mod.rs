@@ -10,6 +10,7 @@
 
 mod saved;
 mod trainer;
+mod unread;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -215,7 +215,7 @@ fn a_fit_that_pauses_ends_as_one_that_does_not() {
     straight.go_on(30, &|| false).unwrap();
     assert_eq!(paused.artifact(30).unwrap(), straight.artifact(30).unwrap());
     assert_eq!(straight.go_on(60, &|| true).unwrap(), Stand::Ended);
-    assert_eq!(straight.n_rounds, 30);
+    assert_eq!(straight.n_rounds(), 30);
     let artifact = straight.artifact(30).unwrap();
     assert_eq!(cut_saved(&artifact, 10).unwrap(), straight.artifact(10).unwrap());
     assert!(cut_saved(&artifact, 31).is_err());

@@ -276,7 +276,7 @@ pub(crate) struct Training<'t> {
     trainer: &'t Trainer,
     booster: Booster,
     patience: u32,
-    pub(super) n_rounds: u32,
+    n_rounds: u32,
     best: Option<(f64, u32)>,
     seconds: f64,
 }
@@ -315,6 +315,11 @@ impl Training<'_> {
         } else {
             Stand::Paused
         })
+    }
+
+    /// The rounds so far.
+    pub fn n_rounds(&self) -> u32 {
+        self.n_rounds
     }
 
     /// The least validation loss so far, by libxgboost; higher is never better.
