@@ -24,6 +24,11 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
+    /// The one of two measurements with the lower 99th percentile.
+    pub fn or_less(self, other: Self) -> Self {
+        if other.p99_us < self.p99_us { other } else { self }
+    }
+
     /// Of some times, of which there is at least one.
     pub fn of(mut times_us: Vec<f64>) -> Self {
         times_us.sort_by(f64::total_cmp);

@@ -109,10 +109,7 @@ pub(crate) fn latency(problem: &Problem<'_>, bundle: &Bundle) -> Result<Latency,
         if over_limit(limits, 0, best.p99_us).is_none() {
             break;
         }
-        let again = measure(model, problem.samples)?;
-        if again.p99_us < best.p99_us {
-            best = again;
-        }
+        best = measure(model, problem.samples)?.or_less(best);
     }
     Ok(best)
 }

@@ -78,7 +78,7 @@ pub(crate) struct Problem<'a> {
     pub train: LabelledMatrix<'a>,
     /// The later rows that it is judged by.
     pub validation: LabelledMatrix<'a>,
-    /// What trials are fitted on and compared by: the two above, unless told otherwise; at least one fold.
+    /// What trials are fitted on and compared by: the two above, which are the last fold, and before them what else was asked for.
     pub folds: &'a [Fold<'a>],
     /// For each validation row, fold after fold, which decision it stems from, as numbers that change from one to the next.
     pub decisions: &'a [usize],

@@ -35,8 +35,6 @@ pub(crate) struct Columns<'p> {
     problem: &'p Problem<'p>,
     /// Train and validation rows of each fold; empty where all columns are kept.
     parts: Vec<(Matrix, Matrix)>,
-    /// The same of the problem itself.
-    whole: Option<(Matrix, Matrix)>,
 }
 
 impl<'p> Columns<'p> {
@@ -47,24 +45,18 @@ impl<'p> Columns<'p> {
             .filter(|idx| encoding.columns.iter().any(|column| column.name == all[*idx].name))
             .collect();
         let of = |fold: &Fold<'_>| (fold.train.rows.columns(&kept), fold.validation.rows.columns(&kept));
-        if kept.len() == all.len() {
-            let (parts, whole) = (Vec::new(), None);
-            return Self { problem, parts, whole };
-        }
-        Self {
-            problem,
-            parts: problem.folds.iter().map(of).collect(),
-            whole: Some((
-                problem.train.rows.columns(&kept),
-                problem.validation.rows.columns(&kept),
-            )),
-        }
+        let parts = match kept.len() == all.len() {
+            true => Vec::new(),
+            false => problem.folds.iter().map(of).collect(),
+        };
+        Self { problem, parts }
     }
 
     /// The rows that the model is fitted on and those that it is judged by, with these columns.
     pub fn rows(&self) -> (LabelledMatrix<'_>, LabelledMatrix<'_>) {
         let (train, validation) = (self.problem.train, self.problem.validation);
-        match &self.whole {
+        // They are the last fold.
+        match self.parts.last() {
             None => (train, validation),
             Some((fitted, judged)) => (
                 LabelledMatrix { rows: fitted, ..train },
