@@ -5,7 +5,7 @@
 //! those that are not worse than it beyond noise are as good: the one-standard-error rule (Breiman, Friedman, Olshen and
 //! Stone 1984, section 3.4.3), with the standard error of the paired difference of the losses of the same rows. Of these
 //! the one is chosen whose features cost least to read; of equals, the one whose bytes are worth what it loses: each
-//! halving may cost six tenths of a standard error. The smallest one within noise would give quality away for a tenth of
+//! halving may cost half a standard error. The smallest one within noise would give quality away for a tenth of
 //! the bytes, over and over.
 
 use std::cmp::Ordering;
@@ -29,7 +29,7 @@ use crate::xgb::cut_saved;
 const STANDARD_ERRORS_OF_NOISE: f64 = 1.0;
 
 /// What a model of half the bytes may lose more, in standard errors.
-const STANDARD_ERRORS_A_HALVING: f64 = 0.6;
+const STANDARD_ERRORS_A_HALVING: f64 = 0.5;
 
 /// The best trials, which are looked at in all their lengths.
 const N_LOOKED_AT: usize = 6;
