@@ -1,6 +1,6 @@
 //! How the registry keeps a saved model: its bytes, compressed by gzip (RFC 1952).
 //!
-//! Every tree of a saved model repeats the names of its fields and long runs of zeros, so that a third to a sixth is left.
+//! Every tree of a saved model repeats the names of its fields and long runs of zeros, so that a third to a twelfth is left.
 //! gzip, because whoever reads the table can undo it with the standard library of nearly any language, and hand the bytes to
 //! XGBoost as they are. Rows from before models were compressed are read as they stand: a saved model begins with `{`, a gzip
 //! stream with 1f 8b, so that neither passes for the other.
