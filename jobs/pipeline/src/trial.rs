@@ -191,31 +191,24 @@ fn run_rungs(
     for (fold_idx, fold) in folds.iter().copied().enumerate() {
         let trainer = trainers.fold(problem, fold_idx)?;
         let mut training = trainer.begin(parameters)?;
-        let end = if fold_idx == 0 {
-            climb(&run, &mut training, parameters, earlier, is_over, rungs)?
-        } else {
-            go_on_within(&run, &mut training, is_over)?
+        let stand = match fold_idx {
+            0 => climb(&run, &mut training, parameters, earlier, is_over, rungs)?,
+            _ => Some(Stand::Paused),
         };
+        if stand == Some(Stand::Paused) {
+            go_on_to_the_end(&run, &mut training, is_over)?;
+        }
         run.cpu_seconds += training.cpu_seconds();
         run.take(fold, &training, parameters)?;
         let is_last = fold_idx + 1 == folds.len();
-        if end == End::Hopeless || !is_last && !rungs.pass(training.least_loss(), earlier) {
+        if stand.is_none() || !is_last && !rungs.pass(training.least_loss(), earlier) {
             return run.stopped();
         }
     }
     run.complete()
 }
 
-/// How the fit of a fold ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// As long as it is of use.
-    Whole,
-    /// In the worse half of those before it.
-    Hopeless,
-}
-
-/// Fits from rung to rung of rounds, then to the end.
+/// Fits from rung to rung of rounds; `None` when the trial is to stop.
 fn climb(
     run: &Run<'_>,
     training: &mut Training<'_>,
@@ -223,33 +216,45 @@ fn climb(
     earlier: &[&Rungs],
     is_over: &dyn Fn() -> bool,
     rungs: &mut Rungs,
-) -> Result<End, PipelineError> {
-    let mut goes_on = true;
+) -> Result<Option<Stand>, PipelineError> {
+    let mut stand = Stand::Paused;
     for n_rounds in rungs_of_rounds(parameters.eta) {
         // A fit that has ended stands at all later rungs where it ended.
-        if goes_on {
-            let stand = training.go_on(n_rounds.min(MAX_ROUNDS), is_over)?;
-            goes_on = stand == Stand::Paused && !is_beyond(run.problem, run.encoding, training)?;
+        if stand == Stand::Paused {
+            stand = go_on_within(run, training, n_rounds.min(MAX_ROUNDS), is_over)?;
         }
-        if !rungs.pass(training.least_loss(), earlier) && goes_on {
-            return Ok(End::Hopeless);
+        let passes = rungs.pass(training.least_loss(), earlier);
+        if stand == Stand::Paused && !passes {
+            return Ok(None);
         }
     }
-    if goes_on {
-        return go_on_within(run, training, is_over);
-    }
-    Ok(End::Whole)
+    Ok(Some(stand))
 }
 
 /// Fits until validation improves no more, or the model is beyond the limits of what may serve.
-fn go_on_within(run: &Run<'_>, training: &mut Training<'_>, is_over: &dyn Fn() -> bool) -> Result<End, PipelineError> {
-    loop {
+fn go_on_to_the_end(
+    run: &Run<'_>,
+    training: &mut Training<'_>,
+    is_over: &dyn Fn() -> bool,
+) -> Result<(), PipelineError> {
+    let mut stand = Stand::Paused;
+    while stand == Stand::Paused {
         let n_rounds = (2 * training.n_rounds()).clamp(FIRST_LOOK, MAX_ROUNDS);
-        let stand = training.go_on(n_rounds, is_over)?;
-        if stand != Stand::Paused || is_beyond(run.problem, run.encoding, training)? {
-            return Ok(End::Whole);
-        }
+        stand = go_on_within(run, training, n_rounds, is_over)?;
     }
+    Ok(())
+}
+
+/// Goes on to so many rounds. A model that is beyond the limits then has ended.
+fn go_on_within(
+    run: &Run<'_>,
+    training: &mut Training<'_>,
+    n_rounds: u32,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Stand, PipelineError> {
+    let stand = training.go_on(n_rounds, is_over)?;
+    let ends = stand == Stand::Paused && is_beyond(run.problem, run.encoding, training)?;
+    Ok(if ends { Stand::Ended } else { stand })
 }
 
 /// What a trial has gathered so far.
