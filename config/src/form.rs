@@ -8,6 +8,7 @@ use schemars::{Schema, json_schema};
 use crate::cron::Cron;
 use crate::listen::ListenAddress;
 use crate::quantity::{ByteSize, Period};
+use crate::traces::{self, CollectorUrl};
 
 /// The schema keyword that names a form. Editors ignore it.
 pub(crate) const KEYWORD: &str = "x-form";
@@ -25,6 +26,12 @@ pub(crate) enum Form {
     Address,
     /// The origin of a page: scheme, host and perhaps a port.
     Origin,
+    /// A [`CollectorUrl`].
+    CollectorUrl,
+    /// The name of an HTTP header.
+    HeaderName,
+    /// The value of an HTTP header.
+    HeaderValue,
     /// A number in [0, 1].
     Probability,
     /// A number above 0.
@@ -40,12 +47,15 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::Period,
         Self::Size,
         Self::Cron,
         Self::Address,
         Self::Origin,
+        Self::CollectorUrl,
+        Self::HeaderName,
+        Self::HeaderValue,
         Self::Probability,
         Self::Positive,
         Self::StrategyName,
@@ -67,6 +77,9 @@ impl Form {
             Self::Cron => "cron",
             Self::Address => "address",
             Self::Origin => "origin",
+            Self::CollectorUrl => "collector_url",
+            Self::HeaderName => "header_name",
+            Self::HeaderValue => "header_value",
             Self::Probability => "probability",
             Self::Positive => "positive",
             Self::StrategyName => "strategy_name",
@@ -84,6 +97,9 @@ impl Form {
             Self::Cron => "a cron expression",
             Self::Address => "an address",
             Self::Origin => "an origin",
+            Self::CollectorUrl => "the URL of a collector",
+            Self::HeaderName => "the name of a header",
+            Self::HeaderValue => "the value of a header",
             Self::Probability => "a probability",
             Self::Positive => "a positive number",
             Self::StrategyName => "a strategy name",
@@ -103,6 +119,11 @@ impl Form {
             }
             Self::Address => "host:port, such as \"127.0.0.1:8080\"",
             Self::Origin => "scheme, host and perhaps a port in lower case, such as \"https://shop.example.org\"",
+            Self::CollectorUrl => {
+                "http or https, host, perhaps a port, and path, such as \"http://127.0.0.1:4318/v1/traces\""
+            }
+            Self::HeaderName => "1 to 64 of a-z, 0-9, `-` and `_`",
+            Self::HeaderValue => "1 to 4096 visible ASCII characters, with spaces only between them",
             Self::Probability => "a number between 0 and 1",
             Self::Positive => "a number above 0, such as 0.1",
             Self::StrategyName | Self::FeatureViewName => "1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter",
@@ -120,6 +141,9 @@ impl Form {
             Self::Cron => Cron::parse(text).map(drop).map_err(Some),
             Self::Address => text.parse::<ListenAddress>().map(drop).map_err(|error| Some(error.why)),
             Self::Origin => origin(text).map_err(|why| Some(why.to_owned())),
+            Self::CollectorUrl => text.parse::<CollectorUrl>().map(drop).map_err(Some),
+            Self::HeaderName => traces::check_header_name(text),
+            Self::HeaderValue => traces::check_header_value(text),
             Self::Probability | Self::Positive => Err(None),
             Self::StrategyName => StrategyName::new(text).map(drop).map_err(|_: InvalidId| None),
             Self::FeatureViewName => FeatureViewName::new(text).map(drop).map_err(|_: InvalidId| None),
@@ -142,6 +166,9 @@ impl Form {
             Self::Cron => self.pattern(r"^\s*\S+(\s+\S+){4,5}\s*$"),
             Self::Address => self.pattern("^.+:[0-9]{1,5}$"),
             Self::Origin => self.pattern("^https?://[^/A-Z]+$"),
+            Self::CollectorUrl => self.pattern("^https?://[^/?#@]+/[^?#]+$"),
+            Self::HeaderName => self.pattern("^[a-z0-9_-]{1,64}$"),
+            Self::HeaderValue => self.pattern("^[!-~]([ -~]{0,4094}[!-~])?$"),
             Self::Word => json_schema!({"type": "string", "minLength": 1, "maxLength": 256, "x-form": self.as_str()}),
         }
     }
@@ -180,6 +207,12 @@ fn origin(text: &str) -> Result<(), &'static str> {
 /// The schema of a list of origins.
 pub(crate) fn origins(_: &mut schemars::SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": Form::Origin.schema()})
+}
+
+/// The schema of headers that the author names.
+pub(crate) fn headers(_: &mut schemars::SchemaGenerator) -> Schema {
+    let (names, values) = (Form::HeaderName.schema(), Form::HeaderValue.schema());
+    json_schema!({"type": "object", "propertyNames": names, "additionalProperties": values})
 }
 
 /// A number in [0, 1].

@@ -22,6 +22,8 @@ mod server;
 
 mod log;
 
+mod traces;
+
 pub mod raw;
 
 mod policy_rules;
@@ -69,6 +71,7 @@ pub use server::{OpenRoute, ServerSettings, TlsSettings};
 pub use settings::{
     Ack, DEFAULT_SETTINGS, FeatureSettings, JobSettings, JournalSettings, LakeSettings, SETTINGS_FILE, Settings,
 };
+pub use traces::{CollectorUrl, TraceSettings};
 
 /// A blueprint to learn from: which of twelve dishes to show first.
 pub const EXAMPLE_BLUEPRINT: &str = include_str!("../blueprints/menu.toml");

@@ -17,6 +17,7 @@ use crate::layers;
 use crate::log::{LogSettings, RawLog};
 use crate::quantity::{ByteSize, Period};
 use crate::server::{RawServer, ServerSettings};
+use crate::traces::{RawTraces, TraceSettings};
 
 /// The file of settings in the home folder.
 pub const SETTINGS_FILE: &str = "lakeloop.toml";
@@ -41,6 +42,8 @@ pub struct Settings {
     pub jobs: JobSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// What is traced; `None`: nothing.
+    pub traces: Option<TraceSettings>,
 }
 
 /// Where the tables are.
@@ -162,6 +165,7 @@ pub(crate) struct RawSettings {
     features: RawFeatures,
     jobs: RawJobs,
     log: RawLog,
+    traces: RawTraces,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -283,6 +287,7 @@ impl RawSettings {
                 keep_training_sets: self.jobs.keep_training_sets,
             },
             log: self.log.into_settings(),
+            traces: self.traces.into_settings(),
             home,
         }
     }

@@ -89,6 +89,7 @@ fn the_defaults_are_as_documented() {
         (LogFormat::Text, "warn,lakeloop=info")
     );
     assert_eq!(settings.log.access, AccessLog::Off);
+    assert_eq!(settings.traces, None);
 }
 
 #[test]

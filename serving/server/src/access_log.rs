@@ -59,7 +59,8 @@ impl AccessLog {
         if line.status.as_u16() < 400 && !is_chosen(&request_id, share) {
             return;
         }
-        let (strategy, trace_id) = (request::strategy(), request::trace_id());
+        let strategy = request::strategy();
+        let trace_id = request::trace_id().map(|id| id.to_string());
         let n_bytes = match line.size {
             BodySize::None => Some(0),
             BodySize::Sized(n_bytes) => Some(n_bytes),

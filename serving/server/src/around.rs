@@ -1,8 +1,8 @@
 //! Owns what holds for every request, around whatever answers it.
 //!
 //! ```text
-//! connection within bounds? ─► key? ─► requests within bounds? ─► answer, within the time limit ─► count, id, log
-//!            └──────────────────┴──────────────┴─► a problem document ────────────────────────────────────┘
+//! connection within bounds? ─► key? ─► requests within bounds? ─► answer, within the time limit ─► count, id, trace, log
+//!            └──────────────────┴──────────────┴─► a problem document ───────────────────────────────────────────┘
 //! ```
 //!
 //! A request that is refused here has not been read beyond its head. With all features off, and neither an id sent nor a
@@ -37,8 +37,15 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error>,
 {
     let route = Route::of(request.path());
-    let interest = app.interest;
-    let context = Request::new(request.headers(), interest);
+    let trace = match &app.traces {
+        Some(traces) => traces.begin(&request, route, &app.clock),
+        None => None,
+    };
+    let interest = match trace {
+        Some(_) => Interest::Trail,
+        None => app.interest,
+    };
+    let context = Request::new(request.headers(), interest, trace);
     let begun = match interest {
         Interest::Trail => Some((Instant::now(), request.method().clone())),
         Interest::Answer => None,
@@ -83,6 +90,7 @@ where
         }
         mark(response, interest, is_beyond || app.load.is_draining());
         if let Some((begun, method)) = begun {
+            request::answered(status);
             app.access_log.write(&Line {
                 route,
                 method,
@@ -113,7 +121,7 @@ struct Passage {
 
 impl Passage {
     fn open(app: &Arc<App>, route: Route, request: &ServiceRequest) -> Result<Self, Problem> {
-        let is_bounded = !matches!(route, Route::Health | Route::Ready | Route::Metrics);
+        let is_bounded = !route.is_of_watchers();
         let is_beyond = || request.conn_data::<Connection>().is_some_and(Connection::is_beyond);
         if is_bounded && app.load.has_too_many_connections() && is_beyond() {
             return Err(Problem::too_many_connections(app.load.max_connections()));

@@ -10,7 +10,8 @@ use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE
 use actix_web::middleware::Condition;
 
 use crate::access::API_KEY;
-use crate::request::{TRACEPARENT, X_REQUEST_ID};
+use crate::request::X_REQUEST_ID;
+use crate::traces::{TRACEPARENT, TRACESTATE};
 
 /// How long a browser may keep the answer to a preflight request, in seconds.
 const MAX_AGE_S: usize = 600;
@@ -27,6 +28,7 @@ pub(crate) fn layer(origins: &[String]) -> Condition<Cors> {
             API_KEY,
             X_REQUEST_ID,
             TRACEPARENT,
+            TRACESTATE,
         ])
         .expose_headers([ETAG, RETRY_AFTER, X_REQUEST_ID])
         .max_age(MAX_AGE_S);

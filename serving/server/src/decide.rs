@@ -37,6 +37,7 @@ use crate::record::{Own, OwnChoice, OwnConditions, OwnRanking};
 use crate::reply::{Reply, Scored, Scores, missing_features};
 use crate::request;
 use crate::state::{App, Strategy};
+use crate::traces::Step;
 use crate::wire::DecideRequest;
 
 thread_local! {
@@ -84,8 +85,9 @@ async fn answer(app: &App, checked: Checked<'_>, received_at: Micros) -> Result<
     asked.strategy = app.deciding(&asked.hosted).await;
     let found = Found::look_up(app, &asked, received_at).await;
     let decisions = &app.journals.decisions;
-    let (reply, logged) = BUFFERS.with_borrow_mut(|buffers| {
+    let (reply, logged, appending) = BUFFERS.with_borrow_mut(|buffers| {
         let (reply, held) = decided(app, &asked, &found, received_at, buffers)?;
+        let appending = request::step(Step::Append);
         let logged = match held {
             // It is kept together with a write of its own.
             Some(held) => {
@@ -95,9 +97,11 @@ async fn answer(app: &App, checked: Checked<'_>, received_at: Micros) -> Result<
             }
             None => Either::Right(group::join(decisions, &buffers.record)),
         };
-        Ok::<_, Problem>((reply, logged))
+        Ok::<_, Problem>((reply, logged, appending))
     })?;
-    decisions.acknowledged(logged.await?).await?;
+    let position = logged.await?;
+    drop(appending);
+    decisions.acknowledged(position).await?;
     Ok(reply.into())
 }
 
@@ -295,6 +299,7 @@ fn decided(
     received_at: Micros,
     buffers: &mut Buffers,
 ) -> Result<(Vec<u8>, Option<Held>), Problem> {
+    let _deciding = request::step(Step::Decide);
     let Buffers { scratch, record } = buffers;
     let strategy = &*asked.strategy;
     request::concerns(&strategy.name);
@@ -436,6 +441,7 @@ fn log_failure(strategy: &Strategy, decision_id: &str, decision: &Decision<'_>) 
 
 fn commit(app: &App, decisions: Vec<Prepared>) -> Result<Vec<First>, Problem> {
     let ledger = &app.journals.decisions;
+    let _appending = request::step(Step::Append);
     app.answers.commit(decisions, |fresh| {
         ledger.append(fresh.iter().map(|decision| decision.payload.as_slice()))
     })

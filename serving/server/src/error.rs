@@ -11,6 +11,7 @@ use crate::access::keys::KeysError;
 use crate::flush::FlushError;
 use crate::restore::RestoreError;
 use crate::tls::TlsError;
+use crate::traces::OutboxError;
 
 /// Why a server could not be started or stopped cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,14 @@ pub enum ServerError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Traces are wanted, and their spans cannot be sent.
+    #[error("spans cannot be sent to {endpoint}; change traces.endpoint, or set it to \"off\"")]
+    Traces {
+        /// The URL of the collector, from the settings.
+        endpoint: String,
+        /// What is in the way.
+        source: OutboxError,
+    },
     /// A journal cannot be opened or closed.
     #[error("the journal cannot be used")]
     Journal(#[from] JournalError),

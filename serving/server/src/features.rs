@@ -37,8 +37,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::problem::Chain;
+use crate::request;
 use crate::snapshots::{Snapshots, Told};
 use crate::telemetry::{Lookup, Telemetry};
+use crate::traces::Step;
 
 use known::{AsOf, Known};
 
@@ -239,6 +241,7 @@ impl FeatureStore {
         as_of: Micros,
         features: &mut Features,
     ) -> Vec<(String, i64)> {
+        let _looking = request::step(Step::Features);
         let find = |view: &View| self.find(view, view.entity(unit, features), as_of);
         let mut found: Vec<Found> = views.iter().map(find).collect();
         if found.iter().any(|found| matches!(found, Found::Load)) {

@@ -19,7 +19,9 @@ use lakeloop_domain::Micros;
 use lakeloop_journal::{Disk, Journal, JournalError, JournalOptions, JournalStatus, Position};
 use tokio::sync::Notify;
 
+use crate::request;
 use crate::telemetry::Book;
+use crate::traces::Step;
 
 /// One journal with its acknowledgement mode, and the count of records that wait for the lake.
 pub(crate) struct Ledger {
@@ -100,7 +102,10 @@ impl Ledger {
     pub(crate) async fn acknowledged(&self, position: Position) -> Result<(), JournalError> {
         match self.ack {
             Ack::Written => Ok(()),
-            Ack::Synced => self.journal.synced(position).await,
+            Ack::Synced => {
+                let _syncing = request::step(Step::Sync);
+                self.journal.synced(position).await
+            }
         }
     }
 

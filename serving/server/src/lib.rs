@@ -23,8 +23,8 @@
 //!
 //! - keys with scopes, checked before a body is read: `access`; TLS with certificates that are renewed while it runs: `tls`;
 //! - bounds on requests and connections, refused with when to try again, and a stop that finishes what it has begun: `load`;
-//! - an id for each request in answers, problems and the log: `request`, `access_log`; figures of bounded cardinality:
-//!   `telemetry`.
+//! - an id for each request in answers, problems and the log: `request`, `access_log`; spans of some for a collector of
+//!   OpenTelemetry: `traces`; figures of bounded cardinality: `telemetry`.
 //!
 //! Deliberately absent: training, promotion and anything that needs libxgboost; users, sessions and roles, which belong to
 //! what stands in front; a second store. Several servers need a home, hence a journal, each; they may share a lake and a
@@ -45,6 +45,8 @@ mod load;
 mod request;
 
 mod access_log;
+
+mod traces;
 
 mod cors;
 
@@ -134,3 +136,4 @@ pub use flush::{FlushError, Flushed};
 pub use restore::RestoreError;
 pub use server::{Server, start, start_on};
 pub use tls::{TlsError, install_crypto};
+pub use traces::OutboxError;

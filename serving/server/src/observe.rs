@@ -40,8 +40,10 @@ use crate::ids::names_a_ranking;
 use crate::json::Json;
 use crate::problem::Problem;
 use crate::record::{EntryValue, OutcomeEntry};
+use crate::request;
 use crate::scan::{Scalar, Scanner};
 use crate::state::{App, Strategies};
+use crate::traces::Step;
 use crate::wire::{ObserveRequest, is_word};
 
 /// Takes the outcomes of one body.
@@ -77,7 +79,9 @@ fn checked(app: &App, requests: &[ObserveRequest], received_at: Micros) -> Resul
 /// Logs outcomes; the body of the answer once they are as durable as the settings ask for.
 async fn kept(app: &App, taken: Taken) -> Result<Vec<u8>, Problem> {
     let ledger = &app.journals.outcomes;
+    let appending = request::step(Step::Append);
     let position = ledger.append(taken.records())?;
+    drop(appending);
     ledger.acknowledged(position).await?;
     Ok(taken.answer)
 }

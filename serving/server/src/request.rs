@@ -5,23 +5,25 @@
 //! the log, a trace. So an answer has the header `X-Request-Id` when its caller sent one, when it is a refusal, or when requests
 //! are logged or traced; a success that nothing is known about by id has none, and costs none.
 //!
-//! Where requests are logged, the trace that a request belongs to (W3C Trace Context, header `traceparent`) is kept too, so that
-//! lines of the log can be found from a trace.
+//! Where requests are logged, the id of the trace that a request belongs to is kept too, so that lines of the log can be found from a
+//! trace. A request that is traced has its [`Trace`] here, which ends when the request does, however that comes.
 //!
-//! Whatever runs on behalf of a request finds it by [`id`], without it being passed through every function.
+//! Whatever runs on behalf of a request finds it by [`id`] and [`step`], without it being passed through every function.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
+use std::time::Instant;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName};
+use opentelemetry::trace::TraceId;
 use tokio::task::futures::TaskLocalFuture;
 use uuid::Uuid;
 
+use crate::traces::{Ended, Parent, Step, Trace};
+
 /// The header of the id, in requests and in answers.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The header that names the trace and the span of a caller.
-pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The longest id that is taken from a caller, in bytes.
 const MAX_ID_BYTES: usize = 128;
@@ -43,14 +45,16 @@ pub(crate) enum Interest {
 #[derive(Debug)]
 pub(crate) struct Request {
     id: OnceCell<Box<str>>,
-    trace_id: Option<Box<str>>,
+    trace_id: Option<TraceId>,
+    trace: Option<Box<Trace>>,
     strategy: OnceCell<Arc<str>>,
+    status: Cell<Option<StatusCode>>,
     interest: Interest,
 }
 
 impl Request {
-    /// Takes the id of the caller, if it sent a good one.
-    pub(crate) fn new(headers: &HeaderMap, interest: Interest) -> Self {
+    /// Takes the id of the caller, if it sent a good one. Whatever is traced is of interest.
+    pub(crate) fn new(headers: &HeaderMap, interest: Interest, trace: Option<Box<Trace>>) -> Self {
         let id = OnceCell::new();
         if let Some(given) = headers.get(&X_REQUEST_ID).and_then(|value| value.to_str().ok())
             && is_id(given)
@@ -58,16 +62,17 @@ impl Request {
             // The cell is new.
             let _ = id.set(given.into());
         }
-        let trace_id = match interest {
-            Interest::Trail => headers
-                .get(&TRACEPARENT)
-                .and_then(|value| trace_of(value.to_str().ok()?)),
-            Interest::Answer => None,
+        let trace_id = match (&trace, interest) {
+            (Some(trace), _) => Some(trace.id()),
+            (None, Interest::Trail) => Parent::of(headers).map(|parent| parent.trace_id),
+            (None, Interest::Answer) => None,
         };
         Self {
             id,
-            trace_id: trace_id.map(Into::into),
+            trace_id,
+            trace,
             strategy: OnceCell::new(),
+            status: Cell::new(None),
             interest,
         }
     }
@@ -79,6 +84,18 @@ impl Request {
 
     fn id(&self) -> &str {
         self.id.get_or_init(|| Uuid::new_v4().to_string().into())
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let Some(trace) = self.trace.take() {
+            trace.end(&Ended {
+                status: self.status.get(),
+                strategy: self.strategy.get(),
+                request_id: self.id(),
+            });
+        }
     }
 }
 
@@ -112,25 +129,55 @@ pub(crate) fn strategy() -> Option<Arc<str>> {
         .flatten()
 }
 
-/// The trace that the request belongs to, where its caller sent one and it will be logged.
-pub(crate) fn trace_id() -> Option<Box<str>> {
-    CURRENT.try_with(|request| request.trace_id.clone()).ok().flatten()
+/// The trace that the request belongs to, where that will be logged: its own, or that of its caller.
+pub(crate) fn trace_id() -> Option<TraceId> {
+    CURRENT.try_with(|request| request.trace_id).ok().flatten()
 }
 
-/// The trace id of a `traceparent`, `00-(32 digits)-(16 digits)-(2 digits)`; later versions may append to that. `None` for what is not
-/// of that form, as the specification asks for.
-fn trace_of(text: &str) -> Option<&str> {
-    let is_hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let mut parts = text.trim().split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let has_form = [(version, 2), (trace, 32), (span, 16), (flags, 2)]
-        .into_iter()
-        .all(|(part, length)| part.len() == length && is_hex(part));
-    let is_alone = parts.next().is_none();
-    let is_nothing = |part: &str| part.bytes().all(|b| b == b'0');
-    let is_good =
-        has_form && version != "ff" && (version != "00" || is_alone) && !is_nothing(trace) && !is_nothing(span);
-    is_good.then_some(trace)
+/// Notes with which status the request was answered, where it is traced.
+pub(crate) fn answered(status: StatusCode) {
+    // Outside of any request there is nothing to note it for.
+    let _ = CURRENT.try_with(|request| request.status.set(Some(status)));
+}
+
+/// Begins something that the request waits for, which is over when the answer to this is dropped. Where the request is not
+/// traced, this is a look and nothing more.
+#[inline]
+pub(crate) fn step(step: Step) -> UnderWay {
+    let is_traced = CURRENT.try_with(|request| request.trace.is_some()).unwrap_or(false);
+    UnderWay {
+        step,
+        begun: is_traced.then(Instant::now),
+    }
+}
+
+/// A step of a request, as long as it lasts.
+#[derive(Debug)]
+#[must_use = "a step is over when this is dropped"]
+pub(crate) struct UnderWay {
+    step: Step,
+    /// `None` where the request is not traced.
+    begun: Option<Instant>,
+}
+
+impl Drop for UnderWay {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(begun) = self.begun {
+            took(self.step, begun);
+        }
+    }
+}
+
+#[cold]
+fn took(step: Step, begun: Instant) {
+    let note = |request: &Request| {
+        if let Some(trace) = &request.trace {
+            trace.took(step, begun);
+        }
+    };
+    // A request that has ended takes no more notes.
+    let _ = CURRENT.try_with(note);
 }
 
 fn is_id(text: &str) -> bool {
@@ -148,7 +195,7 @@ mod tests {
     fn with_header(text: &str) -> Request {
         let mut headers = HeaderMap::new();
         headers.insert(X_REQUEST_ID, HeaderValue::from_bytes(text.as_bytes()).unwrap());
-        Request::new(&headers, Interest::Answer)
+        Request::new(&headers, Interest::Answer, None)
     }
 
     #[tokio::test]
@@ -170,27 +217,20 @@ mod tests {
         assert_eq!((id(), known_id()), (None, None));
     }
 
-    #[test]
-    fn the_trace_is_that_of_the_traceparent() {
-        // The examples of W3C Trace Context, sections 3.2.2 and 3.2.4.
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let good = format!("00-{trace}-00f067aa0ba902b7-01");
-        assert_eq!(trace_of(&good), Some(trace));
-        assert_eq!(
-            trace_of(&format!("cc-{trace}-00f067aa0ba902b7-01-what-the-future-brings")),
-            Some(trace)
-        );
-        for bad in [
-            String::new(),
-            good.replace("00-4", "ff-4"),
-            format!("{good}-more"),
-            good.to_uppercase(),
-            good.replace(trace, &"0".repeat(32)),
-            good.replace("00f067aa0ba902b7", &"0".repeat(16)),
-            good.replace(trace, &trace[1..]),
-            good.replace('-', "_"),
-        ] {
-            assert_eq!(trace_of(&bad), None, "{bad}");
+    #[tokio::test]
+    async fn the_callers_trace_is_kept_where_it_will_be_logged() {
+        let mut headers = HeaderMap::new();
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        headers.insert(HeaderName::from_static("traceparent"), HeaderValue::from_static(parent));
+        let trace_id = TraceId::from(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
+        for (interest, kept) in [(Interest::Answer, None), (Interest::Trail, Some(trace_id))] {
+            let request = Request::new(&headers, interest, None);
+            let found = request.scope(async {
+                // Without a trace of its own a step is noted nowhere.
+                drop(step(Step::Decide));
+                super::trace_id()
+            });
+            assert_eq!(found.await, kept);
         }
     }
 
@@ -199,7 +239,7 @@ mod tests {
         let menu: Arc<str> = "menu".into();
         let other: Arc<str> = "other".into();
         for (interest, noted) in [(Interest::Answer, None), (Interest::Trail, Some(Arc::clone(&menu)))] {
-            let request = Request::new(&HeaderMap::new(), interest);
+            let request = Request::new(&HeaderMap::new(), interest, None);
             let found = request.scope(async {
                 concerns(&menu);
                 concerns(&other);

@@ -3,7 +3,8 @@
 //! ```text
 //! start:     keys, certificate ─► blueprints, live models ─► journals (recovered) ─► earlier answers, what caps counted
 //!            ─► tasks ─► listen
-//! shutdown:  say "not ready" for a while ─► stop listening, finish requests ─► last flush ─► stop tasks ─► close journals
+//! shutdown:  say "not ready" for a while ─► stop listening, finish requests ─► last flush, last spans ─► stop tasks
+//!            ─► close journals
 //! ```
 //!
 //! Nothing is answered before all of the start has worked, and each failure of it is a [`ServerError`] that says what to
@@ -18,6 +19,7 @@ use std::time::Duration;
 use actix_web::dev::{Extensions, Server as HttpServing, ServerHandle};
 use actix_web::{App as HttpApp, HttpServer};
 use arc_swap::ArcSwap;
+use futures::join;
 use lakeloop_config::Settings;
 use lakeloop_decide::caps::Share;
 use lakeloop_journal::{Disk, OsDisk};
@@ -51,6 +53,7 @@ use crate::snapshots::{SnapshotWatcher, Snapshots};
 use crate::state::{App, Limits};
 use crate::telemetry::Telemetry;
 use crate::tls::Certificate;
+use crate::traces::Traces;
 
 /// How often histograms are folded, so that they do not grow between two scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -91,6 +94,10 @@ pub async fn start_on(
     let listen_failed = |source| listen_error(settings, source);
     let addr = listener.local_addr().map_err(listen_failed)?;
     let telemetry = Arc::new(Telemetry::new(settings.server.named_strategies)?);
+    let traces = match &settings.traces {
+        Some(traces) => Some(Traces::open(traces, &telemetry, Handle::current())?),
+        None => None,
+    };
     let access = Arc::new(Access::open(&settings.server)?);
     check_exposure(settings, addr, &access)?;
     let certificate = match &settings.server.tls {
@@ -182,6 +189,7 @@ pub async fn start_on(
             Interest::Answer
         },
         access_log,
+        traces,
         clock,
         lake,
         strategies,
@@ -271,8 +279,8 @@ impl Server {
     }
 
     /// Says for `server.drain_delay` that it is not ready, while it answers all the same and asks callers to close their
-    /// connections; then stops taking requests, finishes those under way (for at most `server.drain_timeout`), moves the
-    /// journal to the lake and closes it.
+    /// connections; then stops taking requests, finishes those under way (for at most `server.drain_timeout`), sends the spans
+    /// that wait, moves the journal to the lake and closes it.
     ///
     /// An error means that not all of it went well, never that something was lost: what the lake has not taken stays in
     /// the journal.
@@ -283,7 +291,8 @@ impl Server {
             tokio::time::sleep(self.drain_delay).await;
         }
         self.http.stop(true).await;
-        let flushed = timeout(self.drain_timeout, self.app.flush.flush()).await;
+        // Both within the same time, so that a collector that is away does not make the stop longer.
+        let (flushed, ()) = join!(timeout(self.drain_timeout, self.app.flush.flush()), self.close_traces());
         self.stop.cancel();
         let journals = Arc::clone(&self.app.journals);
         let closed = tokio::task::spawn_blocking(move || journals.close()).await;
@@ -294,6 +303,18 @@ impl Server {
         match closed {
             Ok(closed) => Ok(closed?),
             Err(_) => Err(ServerError::LastFlush(BackgroundError::Interrupted.into())),
+        }
+    }
+
+    /// Spans that do not come to the collector in time are lost, which is no error of a stop.
+    async fn close_traces(&self) {
+        if self.app.traces.is_none() {
+            return;
+        }
+        let (app, within) = (Arc::clone(&self.app), self.drain_timeout);
+        let close = move || app.traces.iter().for_each(|traces| traces.close(within));
+        if tokio::task::spawn_blocking(close).await.is_err() {
+            tracing::error!("the spans that waited were not sent");
         }
     }
 }

@@ -29,8 +29,9 @@ use crate::nearest::nearest;
 use crate::problem::{Missing, Problem};
 use crate::record::{RecordForm, Unencodable};
 use crate::regime::Regime;
-use crate::request::Interest;
+use crate::request::{self, Interest};
 use crate::telemetry::Telemetry;
+use crate::traces::{Step, Traces};
 
 /// What decides for a strategy: its bundle, and what is worked out once instead of for each decision.
 pub(crate) struct Strategy {
@@ -165,7 +166,9 @@ pub(crate) struct App {
     pub(crate) access: Arc<Access>,
     pub(crate) load: Arc<Load>,
     pub(crate) access_log: AccessLog,
-    /// What is wanted of each request beside its answer.
+    /// `None`: no request is traced.
+    pub(crate) traces: Option<Traces>,
+    /// What is wanted of each request beside its answer, also of those that are not traced.
     pub(crate) interest: Interest,
 }
 
@@ -181,7 +184,10 @@ impl App {
     pub(crate) async fn deciding(&self, hosted: &Arc<Hosted>) -> Arc<Strategy> {
         match self.models.ready(hosted) {
             Some(strategy) => strategy,
-            None => self.models.loaded(hosted).await,
+            None => {
+                let _loading = request::step(Step::LoadModel);
+                self.models.loaded(hosted).await
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+mod collector;
 mod logged;
 mod support;
 
@@ -26,4 +27,5 @@ mod restart;
 mod snapshots;
 mod timestamps;
 mod tls;
+mod traces;
 mod trail;
