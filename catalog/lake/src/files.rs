@@ -27,12 +27,22 @@ use crate::{LakeError, TableName, scan};
 /// rest of it, and a writer holds little.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 
+/// A page of what is written quickly: it fits a processor's cache while it is compressed, and its memory is used again for the next one, while
+/// a buffer of a megabyte is asked of the kernel and given back each time.
+const QUICK_PAGE_BYTES: usize = 64 * 1024;
+
+/// So many values are looked at together: a page of numbers.
+const QUICK_BATCH_VALUES: usize = QUICK_PAGE_BYTES / size_of::<f64>();
+
+/// The columns of decisions and outcomes in which values hardly ever come twice.
+const HARDLY_REPEATED: [&str; 5] = ["decision_id", "outcome_id", "unit", "event_time", "received_at"];
+
 /// How much work goes into a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {
     /// For rows that are compacted later, on the processor that answers requests meanwhile. Snappy, which every reader of
-    /// Parquet knows, and no dictionary for the maps of features, which would look up the name of each feature of each
-    /// row: a quarter less time for a decision of fifty numbers than [`Small`](Self::Small), and an eighth more bytes.
+    /// Parquet knows, but not for the numbers of features, which hardly get smaller; no dictionary for the maps of features, which
+    /// would look up the name of each feature of each row, nor for ids and instants, of which each is new; and small pages.
     Quick,
     /// For what is read for years.
     Small,
@@ -135,8 +145,17 @@ fn writer(table: &DeltaTable, effort: Effort, memory: Arc<InMemory>) -> Result<D
         })
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
     if effort == Effort::Quick {
-        for path in schema.fields().iter().flat_map(map_leaves) {
-            properties = properties.set_column_dictionary_enabled(path, false);
+        properties = properties
+            .set_data_page_size_limit(QUICK_PAGE_BYTES)
+            .set_write_batch_size(QUICK_BATCH_VALUES);
+        for column in HARDLY_REPEATED {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
+        }
+        for leaf in schema.fields().iter().flat_map(map_leaves) {
+            if leaf.is_number {
+                properties = properties.set_column_compression(leaf.path.clone(), Compression::UNCOMPRESSED);
+            }
+            properties = properties.set_column_dictionary_enabled(leaf.path, false);
         }
     }
     if let Some(bounded) = &stats.stats_columns {
@@ -160,16 +179,25 @@ fn writer(table: &DeltaTable, effort: Effort, memory: Arc<InMemory>) -> Result<D
     Ok(DeltaWriter::new(memory, config))
 }
 
+/// A column of keys or of values of a map.
+struct MapLeaf {
+    path: ColumnPath,
+    is_number: bool,
+}
+
 /// The columns of keys and of values of a map; none of another column.
-fn map_leaves(field: &FieldRef) -> Vec<ColumnPath> {
+fn map_leaves(field: &FieldRef) -> Vec<MapLeaf> {
     let DataType::Map(entries, _) = field.data_type() else {
         return Vec::new();
     };
     let DataType::Struct(parts) = entries.data_type() else {
         return Vec::new();
     };
-    let path = |part: &FieldRef| [field, entries, part].map(|one| one.name().clone()).to_vec();
-    parts.iter().map(|part| ColumnPath::new(path(part))).collect()
+    let leaf = |part: &FieldRef| MapLeaf {
+        path: ColumnPath::new([field, entries, part].map(|one| one.name().clone()).to_vec()),
+        is_number: part.data_type().is_numeric(),
+    };
+    parts.iter().map(leaf).collect()
 }
 
 /// Removes files that no commit names and none will. A file that stays does no harm, so a failure is only logged.
