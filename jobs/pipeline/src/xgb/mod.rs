@@ -8,9 +8,9 @@
 //! A fit is a function of matrix, parameters, seed and thread count. The thread count matters because partial sums of
 //! gradients are added in the order of the threads' blocks.
 
+mod lean;
 mod saved;
 mod trainer;
-mod unread;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -3,7 +3,7 @@
 use lakeloop_domain::EncodedColumn;
 use xgb::Booster;
 
-use super::unread::without_base_weights;
+use super::lean::lean;
 use super::{XgbError, call, dense};
 use crate::matrix::Matrix;
 
@@ -11,9 +11,7 @@ pub(super) fn cut(booster: &Booster, n_rounds: u32) -> Result<Vec<u8>, XgbError>
     let kept = booster
         .slice(0, n_rounds as i32)
         .map_err(call("cut the model to its first rounds"))?;
-    kept.save_buffer(true)
-        .map(without_base_weights)
-        .map_err(call("save the model"))
+    kept.save_buffer(true).map(lean).map_err(call("save the model"))
 }
 
 /// A saved model cut to its first rounds, of which it has at least as many.
