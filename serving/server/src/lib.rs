@@ -52,6 +52,8 @@ mod cors;
 
 mod tls;
 
+mod watch;
+
 mod decide;
 
 mod observe;

@@ -54,6 +54,7 @@ use crate::state::{App, Limits};
 use crate::telemetry::Telemetry;
 use crate::tls::Certificate;
 use crate::traces::Traces;
+use crate::watch::Watch;
 
 /// How often histograms are folded, so that they do not grow between two scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -359,36 +360,6 @@ fn check_exposure(settings: &Settings, addr: SocketAddr, access: &Access) -> Res
             Ok(())
         }
         (true, _) => Ok(()),
-    }
-}
-
-/// What is looked at again and again while the server runs.
-struct Watch {
-    access: Arc<Access>,
-    certificate: Option<Arc<Certificate>>,
-    telemetry: Arc<Telemetry>,
-    clock: Clock,
-}
-
-impl Watch {
-    fn start(self, interval: Duration, stop: CancellationToken) {
-        let this = Arc::new(self);
-        tokio::spawn(async move {
-            while timeout(interval, stop.cancelled()).await.is_err() {
-                let this = Arc::clone(&this);
-                // Looking at files can take long where they are on another machine.
-                if tokio::task::spawn_blocking(move || this.look()).await.is_err() {
-                    tracing::error!("the look for changed keys and certificates was interrupted; it goes on");
-                }
-            }
-        });
-    }
-
-    fn look(&self) {
-        self.access.refresh();
-        if let Some(certificate) = &self.certificate {
-            certificate.refresh(&self.telemetry, &self.clock);
-        }
     }
 }
 

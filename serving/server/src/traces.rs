@@ -115,6 +115,19 @@ impl Drawn {
     }
 }
 
+/// Settings of traces whose spans come nowhere.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+fn to_nowhere() -> TraceSettings {
+    let home = tempfile::tempdir().unwrap();
+    let collector = (
+        "LAKELOOP_TRACES__ENDPOINT".to_owned(),
+        "http://127.0.0.1:9/v1/traces".to_owned(),
+    );
+    let settings = lakeloop_config::Settings::load_with(home.path(), [collector]).unwrap();
+    settings.traces.unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

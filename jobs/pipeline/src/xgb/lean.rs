@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Predictions come from none of them, so they stay as they are to the last bit. SHAP values need the covers of two children to
-//! sum to that of their parent; each tree's leaves are therefore rounded to multiples of one step, and its other nodes are summed anew,
-//! without error. XGBoost wants the fields all the same, so every other byte stays.
+//! sum to that of their parent; each tree's leaves are therefore rounded down to multiples of one step, and its other nodes are
+//! summed anew, without error. XGBoost wants the fields all the same, so every other byte stays.
 
 use std::ops::Range;
 
@@ -110,12 +110,13 @@ fn rounded(gain: f32) -> f32 {
     }
 }
 
-/// Rounds the covers of the leaves down and sums those of the other nodes; doing so again changes nothing. `None`, after which nothing has changed, for a tree whose children do
-/// not come after their parents, whose least leaf covers nothing, or whose sums would not be exact.
+/// Rounds the covers of the leaves down and sums those of the other nodes; doing so again changes nothing. `None`, after which
+/// all is as before, for a tree whose children do not come after their parents, whose least leaf covers nothing, or whose
+/// sums would not be exact.
 fn step_covers(left: &[i32], right: &[i32], covers: &mut [f32]) -> Option<()> {
     let leaves = left.iter().zip(&*covers).filter(|(left, _)| **left < 0);
     let least = leaves.map(|(_, cover)| *cover).fold(f32::INFINITY, f32::min);
-    let step = (least.is_normal() && least > 0.0).then(|| 2_f32.powi(exponent(least)) / STEPS_OF_THE_LEAST_LEAF)?;
+    let step = (least.is_normal() && least > 0.0).then(|| power_of_two(least) / STEPS_OF_THE_LEAST_LEAF)?;
     let mut summed = covers.to_vec();
     for node in (0..covers.len()).rev() {
         summed[node] = match (usize::try_from(left[node]), usize::try_from(right[node])) {
@@ -133,9 +134,9 @@ fn step_covers(left: &[i32], right: &[i32], covers: &mut [f32]) -> Option<()> {
     Some(())
 }
 
-/// The power of two that a normal positive number lies above.
-fn exponent(number: f32) -> i32 {
-    (number.to_bits() >> 23) as i32 - 127
+/// The largest power of two that is not above a normal positive number: the number without its fraction.
+fn power_of_two(number: f32) -> f32 {
+    f32::from_bits(number.to_bits() & f32::INFINITY.to_bits())
 }
 
 #[cfg(test)]

@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use actix_web::dev::ServiceRequest;
 use actix_web::test::TestRequest;
-use lakeloop_config::Settings;
 use tokio::runtime::Handle;
 
-use super::{Drawn, Step, Traces};
+use super::{Drawn, Step, Traces, to_nowhere};
 use crate::clock::Clock;
 use crate::request::{self, Interest, Request};
 use crate::telemetry::{Route, Telemetry};
@@ -70,13 +69,7 @@ fn asked(flags: Option<&str>) -> ServiceRequest {
 
 #[tokio::test]
 async fn a_request_that_is_not_traced_allocates_nothing() {
-    let home = tempfile::tempdir().unwrap();
-    let collector = (
-        "LAKELOOP_TRACES__ENDPOINT".to_owned(),
-        "http://127.0.0.1:9/v1/traces".to_owned(),
-    );
-    let settings = Settings::load_with(home.path(), [collector]).unwrap().traces.unwrap();
-    let mut traces = Traces::open(&settings, &Telemetry::new(1).unwrap(), Handle::current()).unwrap();
+    let mut traces = Traces::open(&to_nowhere(), &Telemetry::new(1).unwrap(), Handle::current()).unwrap();
     // An id that is drawn comes once in 2^63 requests.
     traces.drawn = Drawn { below: 1 };
     let clock: Clock = Arc::new(|| 0);

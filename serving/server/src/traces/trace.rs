@@ -94,6 +94,16 @@ pub(crate) struct Ended<'r> {
     pub(crate) request_id: &'r str,
 }
 
+impl Ended<'_> {
+    /// How it failed, as the conventions name it; `None` for a success and for what the caller is to blame for.
+    fn error(&self) -> Option<String> {
+        match self.status {
+            Some(status) => status.is_server_error().then(|| status.as_str().to_owned()),
+            None => Some("no_answer".to_owned()),
+        }
+    }
+}
+
 impl Trace {
     /// A trace of a request that begins now.
     #[cold]
@@ -143,10 +153,10 @@ impl Trace {
             span_kind: SpanKind::Server,
             parent_span_is_remote: self.parent.is_some(),
             attributes: self.attributes(ended),
-            status: match ended.status {
-                Some(status) if !status.is_server_error() => Status::Unset,
-                Some(_) => Status::error(""),
-                None => Status::error("given up without an answer"),
+            status: match (ended.error(), ended.status) {
+                (None, _) => Status::Unset,
+                (Some(_), Some(_)) => Status::error(""),
+                (Some(_), None) => Status::error("given up without an answer"),
             },
             ..self.span(self.name(), self.parent, Duration::ZERO..took)
         };
@@ -200,12 +210,7 @@ impl Trace {
         if let Some(status) = ended.status {
             attributes.push(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
         }
-        let error = match ended.status {
-            Some(status) if !status.is_server_error() => None,
-            Some(status) => Some(status.as_str().to_owned()),
-            None => Some("no_answer".to_owned()),
-        };
-        attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
+        attributes.extend(ended.error().map(|error| KeyValue::new("error.type", error)));
         if let Some(strategy) = ended.strategy {
             attributes.push(KeyValue::new("lakeloop.strategy", Arc::clone(strategy)));
         }
@@ -244,22 +249,16 @@ fn known(method: &Method) -> &'static str {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use actix_web::test::TestRequest;
-    use lakeloop_config::Settings;
     use tokio::runtime::Handle;
 
     use super::*;
     use crate::telemetry::Telemetry;
+    use crate::traces::to_nowhere;
 
     /// A trace that begins at the server, and whose spans go nowhere.
     fn trace(method: Method, path: &str) -> Trace {
-        let home = tempfile::tempdir().unwrap();
-        let collector = (
-            "LAKELOOP_TRACES__ENDPOINT".to_owned(),
-            "http://127.0.0.1:9/v1/traces".to_owned(),
-        );
-        let settings = Settings::load_with(home.path(), [collector]).unwrap().traces.unwrap();
         let counters = Telemetry::new(1).unwrap().spans();
-        let outbox = Outbox::open(&settings, counters, Handle::current()).unwrap();
+        let outbox = Outbox::open(&to_nowhere(), counters, Handle::current()).unwrap();
         let request = TestRequest::with_uri(path).method(method).to_srv_request();
         let beginning = Beginning {
             trace_id: TraceId::from(7),
