@@ -6,7 +6,9 @@ Run by `just bench-automl` with FLAML's own Python. For each set and seed the tw
 the seed, so that whatever else the machine does meets both. Each run is a process of its own. FLAML is given the metric that is
 reported (AUC, log loss or RMSE) and all its learners; ours searches by its own loss. Predictions of ours come from the serving
 code; the model's bytes are those of a pickle: of FLAML's fitted estimator, and of the bytes that our registry keeps, which are
-gzip. So that nobody is misled, the same ratio is told twice more: with ours unpacked, and with both compressed by gzip. Prints a Markdown table and lines `figure NAME VALUE UNIT`; writes every run to OUT_DIR/runs.csv.
+gzip. So that nobody is misled, the same ratio is told twice more: with ours unpacked, and with both compressed by gzip. For probabilities
+of two classes it tells the expected calibration error too. Prints Markdown tables and lines `figure NAME VALUE UNIT`; writes every
+run to OUT_DIR/runs.csv.
 """
 import gzip, json, os, pickle, statistics, subprocess, sys, time
 
@@ -58,6 +60,22 @@ def badness(metric, labels, scores):
     return float(np.sqrt(np.mean((np.asarray(labels) - scores) ** 2)))
 
 
+def calibration_error(labels, scores, n_bins=10):
+    """Over bins of equal width, the mean over rows of |mean score - share of positives| in the row's bin."""
+    bins = np.minimum((np.asarray(scores) * n_bins).astype(int), n_bins - 1)
+    sums = [np.bincount(bins, weights, n_bins) for weights in (scores, labels)]
+    return float(np.abs(sums[0] - sums[1]).sum() / len(bins))
+
+
+def calibration(task, labels, scores):
+    """The error of the scores, and the mean error of labels drawn with exactly their probabilities: what chance alone makes."""
+    if task != "binary":
+        return dict(ece=None, ece_chance=None)
+    rng = np.random.default_rng(5)
+    drawn = [calibration_error(rng.random(len(scores)) < scores, scores) for _ in range(100)]
+    return dict(ece=calibration_error(labels, scores), ece_chance=statistics.mean(drawn))
+
+
 def flaml(task, metric, train, test, budget, seed):
     """One run of FLAML, in a process of its own: predictions, pickled estimator, what it chose."""
     from flaml import AutoML
@@ -91,7 +109,8 @@ def run_flaml(name, split, budget, seed, out):
     seconds = time.time() - begun
     scores, model, chose = pickle.load(open(f"{job}.out", "rb"))
     return dict(value=badness(metric, test.y, scores), bytes=len(model), unpacked=len(model),
-                gzip=len(gzip.compress(model)), seconds=seconds, p99_us=None, chose=chose)
+                gzip=len(gzip.compress(model)), seconds=seconds, p99_us=None, chose=chose,
+                ece_raw=None, **calibration(task, test.y, scores))
 
 
 def run_ours(binary, name, split, budget, seed, out):
@@ -113,13 +132,14 @@ def run_ours(binary, name, split, budget, seed, out):
         order = np.argsort([float(c) for c in told["classes"]])
         scores = scores[:, order] / scores.sum(axis=1, keepdims=True)
     else:
-        scores = scores[:, 0]
+        scores, raw = scores[:, 0], scores[:, -1]
     kept = open(to.replace(".csv", ".model"), "rb").read()
     saved = pickle.dumps(gzip.decompress(kept))
     return dict(value=badness(metric, test.y, scores), bytes=len(pickle.dumps(kept)), unpacked=len(saved),
                 gzip=len(gzip.compress(saved)),
                 seconds=seconds, p99_us=told["p99_us"], chose=f"{told['trials']} trials: {told['parameters']}",
-                searched=told["seconds"])
+                searched=told["seconds"], ece_raw=calibration(task, test.y, raw)["ece"] if task == "binary" else None,
+                **calibration(task, test.y, scores))
 
 
 def main():
@@ -162,6 +182,15 @@ def report(runs, splits, names):
         print(f"| {name} | {splits[name][1]} | {spread['ours']} | {spread['flaml']} | {of['ours'].bytes.median():.0f} | "
               f"{of['flaml'].bytes.median():.0f} | {ratios['bytes'][-1]:.2f} | {ratios['unpacked'][-1]:.2f} | "
               f"{ratios['gzip'][-1]:.2f} | {of['ours'].p99_us.max():.1f} |")
+    binary = [name for name in names if splits[name][0] == "binary"]
+    if binary:
+        print("\n| set | calibration error ours | without calibration | by chance alone | FLAML |\n|---|---|---|---|---|")
+    for name in binary:
+        of = {side: runs[(runs.set == name) & (runs.side == side)] for side in ("ours", "flaml")}
+        cells = [of["ours"].ece, of["ours"].ece_raw, of["ours"].ece_chance, of["flaml"].ece]
+        cells = [cell.astype(float) for cell in cells]
+        print(f"| {name} | " + " | ".join(f"{c.median():.4f} ({c.min():.4f}–{c.max():.4f})" for c in cells) + " |")
+    print()
     print(f"figure mean_rank_ours {statistics.mean(ranks['ours']):.2f} rank")
     print(f"figure mean_rank_flaml {statistics.mean(ranks['flaml']):.2f} rank")
     for which, name in (("bytes", "bytes"), ("unpacked", "unpacked_bytes"), ("gzip", "gzip_bytes")):
@@ -170,6 +199,8 @@ def report(runs, splits, names):
     for name in ("adult", "flights"):
         if name in names:
             print(f"figure {name}_auc {-ours[ours.set == name].value.median():.4f} AUC")
+    for name in binary:
+        print(f"figure {name}_calibration_error {ours[ours.set == name].ece.astype(float).median():.4f} probability")
     print(f"figure chosen_p99_us {ours.p99_us.max():.2f} us")
 
 

@@ -1,8 +1,8 @@
 //! One run of the AutoML benchmark: fits a table by the code that `train` runs, and predicts another one by the code that serves.
 //!
 //! `automl TRAIN.csv TEST.csv TASK BUDGET SEED OUT`: the first column is the label `y`, the others are features, a header
-//! that ends in `:c` marks a category; TASK is `binary`, `classes` or `number`; OUT gets the predictions, OUT.model the
-//! artifact. Rows count as decisions in the order of the file, one a microsecond.
+//! that ends in `:c` marks a category; TASK is `binary`, `classes` or `number`; OUT gets the predictions (of `binary`: as they serve,
+//! and as they would without calibration), OUT.model the artifact. Rows count as decisions in the order of the file, one a microsecond.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -14,7 +14,8 @@ use lakeloop_config::parse_blueprint;
 use lakeloop_decide::encode::Encoder;
 use lakeloop_decide::{Model, ModelParts, Scratch};
 use lakeloop_domain::{
-    AppliedBlueprint, DecisionId, FeatureType, FeatureValue, Features, ModelVersion, NamedValue, TrainingSetId,
+    AppliedBlueprint, Calibration, DecisionId, FeatureType, FeatureValue, Features, ModelVersion, NamedValue,
+    TrainingSetId,
 };
 use lakeloop_lake::artifact::packed;
 use lakeloop_lake::rows::{Split, TrainingRow, training_rows_to_batch};
@@ -46,15 +47,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let fitted = fit_rows(&applied, &[batch], seed.parse()?, N_THREADS)?;
     let seconds = begun.elapsed().as_secs_f64();
 
-    let model = Model::from_parts(ModelParts {
-        strategy: &applied.blueprint.name,
-        version: ModelVersion(1),
-        target: &fitted.target,
-        action_is_feature: false,
-        encoding: &fitted.encoding,
-        calibration: &fitted.calibration,
-        artifact: &fitted.artifact,
-    })?;
+    let model = |calibration| {
+        Model::from_parts(ModelParts {
+            strategy: &applied.blueprint.name,
+            version: ModelVersion(1),
+            target: &fitted.target,
+            action_is_feature: false,
+            encoding: &fitted.encoding,
+            calibration,
+            artifact: &fitted.artifact,
+        })
+    };
     let encoder = Encoder::new(&fitted.encoding)?;
     let mut encoded = vec![f32::NAN; test.rows.len() * encoder.n_columns()];
     for (row, encoded) in test
@@ -65,10 +68,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         encoder.encode_into(row, None, encoded)?;
     }
     let mut scratch = Scratch::new();
-    let scores = model.score_rows(&encoded, &mut scratch)?;
+    let scores = model(&fitted.calibration)?.score_rows(&encoded, &mut scratch)?.to_vec();
+    let raw = match task.as_str() {
+        "binary" => model(&Calibration::Identity)?
+            .score_rows(&encoded, &mut scratch)?
+            .to_vec(),
+        _ => Vec::new(),
+    };
     let mut text = String::new();
-    for row in scores.chunks_exact(fitted.target.n_outputs()) {
-        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+    for (row_idx, row) in scores.chunks_exact(fitted.target.n_outputs()).enumerate() {
+        let cells: Vec<String> = row.iter().chain(raw.get(row_idx)).map(f64::to_string).collect();
         writeln!(text, "{}", cells.join(","))?;
     }
     std::fs::write(out, text)?;

@@ -130,13 +130,13 @@ pub(crate) fn fit_all_rows(
     let Length {
         n_rounds,
         artifact,
-        latency: uncalibrated,
+        latency: without_calibration,
         ..
     } = longest_within(problem, &encoding, &training)?;
     winner.parity_max_abs = in_parity(work, layout, problem, (&encoding, &artifact))?.parity_max_abs;
     let bundle = provisional(work.applied, problem.target, &encoding, &winner.calibration, &artifact)?;
     // The same trees twice: what something else took of one of the two measurements is not theirs.
-    winner.latency = latency(problem, &bundle)?.or_less(uncalibrated);
+    winner.latency = latency(problem, &bundle)?.or_less(without_calibration);
     winner.n_rounds = n_rounds;
     winner.encoding = encoding;
     winner.artifact = artifact;
