@@ -29,7 +29,7 @@ use crate::xgb::cut_saved;
 const STANDARD_ERRORS_OF_NOISE: f64 = 1.0;
 
 /// What a model of half the bytes may lose more, in standard errors.
-const STANDARD_ERRORS_A_HALVING: f64 = 0.5;
+const STANDARD_ERRORS_A_HALVING: f64 = 0.25;
 
 /// The best trials, which are looked at in all their lengths.
 const N_LOOKED_AT: usize = 6;
@@ -258,8 +258,8 @@ mod tests {
         let (small, cheap) = (candidate(0.3, 5, 50.0, &[]), candidate(0.3, 500, 0.0, &[]));
         assert_eq!(cheaper(&(0.9, &cheap), &(0.0, &small)), Ordering::Less);
         let (whole, half) = (candidate(0.2, 500, 0.0, &[]), candidate(0.3, 250, 0.0, &[]));
-        assert_eq!(cheaper(&(0.45, &half), &(0.0, &whole)), Ordering::Less);
-        assert_eq!(cheaper(&(0.55, &half), &(0.0, &whole)), Ordering::Greater);
+        assert_eq!(cheaper(&(0.2, &half), &(0.0, &whole)), Ordering::Less);
+        assert_eq!(cheaper(&(0.3, &half), &(0.0, &whole)), Ordering::Greater);
         let better_one = candidate(0.2, 500, 0.0, &[]);
         assert_eq!(cheaper(&(0.0, &better_one), &(0.0, &cheap)), Ordering::Less);
     }
