@@ -336,7 +336,8 @@ pub(crate) fn location(table: &DeltaTable) -> String {
     local_root(table).map_or_else(|| table.table_url().to_string(), |root| root.display().to_string())
 }
 
-fn local_root(table: &DeltaTable) -> Option<PathBuf> {
+/// The folder of a table on this machine; `None` for one in an object store.
+pub(crate) fn local_root(table: &DeltaTable) -> Option<PathBuf> {
     let url = table.table_url();
     if url.scheme() == "file" {
         url.to_file_path().ok()

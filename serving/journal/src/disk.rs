@@ -9,7 +9,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
@@ -39,6 +39,10 @@ pub trait Disk: Send + Sync + 'static {
 
     /// The whole content of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Adds to the first bytes of a file those that follow, `most` of them at most, and says how many: 0 at the file's end. For files
+    /// that are not written to any more, and hardly read again.
+    fn read_on(&self, path: &Path, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize>;
 
     /// Renames within one folder, replacing `to` in one step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -119,6 +123,15 @@ impl Disk for OsDisk {
         fs::read(path)
     }
 
+    fn read_on(&self, path: &Path, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+        let mut file = File::open(path)?;
+        let start = bytes.len() as u64;
+        file.seek(SeekFrom::Start(start))?;
+        let n_bytes = (&mut file).take(most as u64).read_to_end(bytes)?;
+        give_back(&file, start, n_bytes);
+        Ok(n_bytes)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -131,6 +144,19 @@ impl Disk for OsDisk {
         File::open(folder)?.sync_all()
     }
 }
+
+/// Lets the operating system forget what was read of a file that is likely to be removed next: piece by piece here, and not all at once
+/// then, which would keep a core busy for milliseconds.
+#[cfg(target_os = "linux")]
+fn give_back(file: &File, start: u64, n_bytes: usize) {
+    if let (Ok(start), Ok(n_bytes)) = (libc::off_t::try_from(start), libc::off_t::try_from(n_bytes)) {
+        // SAFETY: the call takes numbers, touches no memory, and the file is open as long as it is borrowed.
+        let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), start, n_bytes, libc::POSIX_FADV_DONTNEED) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_back(_file: &File, _start: u64, _n_bytes: usize) {}
 
 impl DiskFile for File {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
@@ -204,6 +230,16 @@ mod tests {
         assert_eq!(OsDisk.lock(&path).err().unwrap().kind(), io::ErrorKind::WouldBlock);
         drop(held);
         assert!(OsDisk.lock(&path).is_ok());
+    }
+
+    #[test]
+    fn a_file_is_read_on_to_its_end() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        OsDisk.create(&path).unwrap().append(b"seven bytes and more").unwrap();
+        let mut bytes = Vec::new();
+        let n_read = [7, 100, 100].map(|most| OsDisk.read_on(&path, &mut bytes, most).unwrap());
+        assert_eq!((n_read, bytes.as_slice()), ([7, 13, 0], b"seven bytes and more".as_slice()));
     }
 
     #[test]

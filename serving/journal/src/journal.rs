@@ -1,6 +1,7 @@
 //! Owns the journal's public operations: open, append, wait, seal, read, release, close.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -8,9 +9,10 @@ use std::thread::{self, JoinHandle};
 use crate::disk::{Disk, remove_if_there};
 use crate::error::JournalError;
 use crate::options::{JournalOptions, JournalStatus};
+use crate::reading::Reading;
 use crate::records::Records;
 use crate::recovery::{self, LOCK_NAME, Recovered, Recovery};
-use crate::segment::{self, Content, MAX_PAYLOAD_BYTES, SegmentNumber};
+use crate::segment::{self, MAX_PAYLOAD_BYTES, SegmentNumber};
 use crate::state::{Segment, Shared, State};
 use crate::syncer;
 use crate::ticket::{Position, SyncTicket};
@@ -161,23 +163,29 @@ impl Journal {
     /// [`JournalError::NotSealed`], [`JournalError::NoSuchSegment`]; [`JournalError::DamagedSegment`] when the file
     /// no longer holds what was checked when it was opened or written; [`JournalError::Closed`], [`JournalError::Io`].
     pub fn read(&self, segment: SegmentNumber) -> Result<Records, JournalError> {
-        let shared = self.shared();
-        if !shared.state().check_sealed(segment)? {
-            return Err(JournalError::NoSuchSegment { segment });
+        let mut reading = self.reading(segment)?;
+        loop {
+            match reading.go_on()? {
+                ControlFlow::Continue(rest) => reading = rest,
+                ControlFlow::Break(records) => return Ok(records),
+            }
         }
-        let path = shared.segment_path(segment);
-        let bytes = shared
-            .disk
-            .read(&path)
-            .map_err(|error| JournalError::io("read", &path, error))?;
-        let offset = match segment::scan(&bytes, segment) {
-            Content::Segment(scan) => match scan.gaps.first() {
-                None => return Ok(Records::new(bytes, scan.payloads)),
-                Some(gap) => gap.bytes.start as u64,
-            },
-            Content::OtherFormat(_) | Content::Foreign(_) => 0,
-        };
-        Err(JournalError::DamagedSegment { path, offset })
+    }
+
+    /// Begins to [`read`](Self::read) a segment piece by piece.
+    ///
+    /// # Errors
+    /// [`JournalError::NotSealed`], [`JournalError::NoSuchSegment`], [`JournalError::Closed`].
+    pub fn reading(&self, segment: SegmentNumber) -> Result<Reading<'_>, JournalError> {
+        let shared = self.shared();
+        let n_bytes = shared.state().sealed_bytes(segment)?;
+        let n_bytes = n_bytes.ok_or(JournalError::NoSuchSegment { segment })?;
+        Ok(Reading::new(
+            shared.disk.as_ref(),
+            shared.segment_path(segment),
+            segment,
+            n_bytes,
+        ))
     }
 
     /// Removes a sealed segment for good. Its number is never given again. Releasing a segment twice is fine.
@@ -193,7 +201,7 @@ impl Journal {
         let shared = self.shared();
         let mut identity = shared.identity.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = shared.state();
-        if !state.check_sealed(segment)? {
+        if state.sealed_bytes(segment)?.is_none() {
             return Ok(());
         }
         let next = state.next_number;
@@ -269,8 +277,8 @@ impl Drop for Open {
 }
 
 impl State {
-    /// Whether `segment` is sealed now; false when it has been released.
-    fn check_sealed(&self, segment: SegmentNumber) -> Result<bool, JournalError> {
+    /// The length of a segment that is sealed now; `None` when it has been released.
+    fn sealed_bytes(&self, segment: SegmentNumber) -> Result<Option<u64>, JournalError> {
         if self.is_closing {
             return Err(JournalError::Closed);
         }
@@ -282,7 +290,7 @@ impl State {
         match segment {
             _ if is_unsealed => Err(JournalError::NotSealed { segment }),
             _ if segment >= self.next_number => Err(JournalError::NoSuchSegment { segment }),
-            _ => Ok(self.sealed.contains_key(&segment)),
+            _ => Ok(self.sealed.get(&segment).copied()),
         }
     }
 }

@@ -173,6 +173,11 @@ fn scan_headless(bytes: &[u8], number: SegmentNumber) -> Content {
     })
 }
 
+/// Where the first record of an intact segment would stand; `None` where the header is not that of segment `number`.
+pub(crate) fn begin(bytes: &[u8], number: SegmentNumber) -> Option<usize> {
+    matches!(header_state(bytes, number), HeaderState::Intact).then_some(HEADER_BYTES)
+}
+
 /// Walks from record to record; where one is damaged, goes on at the next intact one.
 fn scan_records(bytes: &[u8], number: SegmentNumber, gaps: Vec<Gap>) -> Scan {
     let mut scan = Scan {
@@ -217,7 +222,8 @@ fn next_intact(bytes: &[u8], number: SegmentNumber, from: usize) -> Option<usize
     None
 }
 
-fn intact_at(bytes: &[u8], number: SegmentNumber, offset: usize) -> Option<Range<usize>> {
+/// The payload of the record at `offset`, if it is intact; the next one begins at its end.
+pub(crate) fn intact_at(bytes: &[u8], number: SegmentNumber, offset: usize) -> Option<Range<usize>> {
     let payload = framed_at(bytes, offset)?;
     let length = array_at(bytes, offset)?;
     let stored = u32::from_le_bytes(array_at(bytes, offset + 4)?);

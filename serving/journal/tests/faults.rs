@@ -344,6 +344,10 @@ impl Disk for GatedDisk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.inner.read(path)
     }
+
+    fn read_on(&self, path: &Path, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+        self.inner.read_on(path, bytes, most)
+    }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.rename(from, to)
     }

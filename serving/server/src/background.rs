@@ -2,27 +2,29 @@
 //! which the operating system gives the processor when no other thread asks for it.
 //!
 //! ```text
-//!  flush ─► files, log ─► rows as Parquet ─► files, log
-//!                           │ idle thread ──── the work ends
-//!                           └──── starved ─► low-priority thread ──── the work ends
+//!  flush ─► segments ───────────────► rows as Parquet ───────────────────────────► files, log
+//!              │ idle thread ── end      │ idle thread ───────────────────── end
+//!              └── starved ─► flush      └── starved ─► low-priority thread ─ end
 //! ```
 //!
-//! Writing rows as Parquet takes a tenth of a second at a time. On the threads of the runtime it would hold up what else they
-//! run. At a merely lower priority it holds requests up too, by as long as the scheduler lets a thread run before it gives
-//! the core to another. So it begins as work for idle cores, which whatever else wakes up takes the core from at once.
-//! On a machine whose cores are never idle such work would not come to an end; it is then moved on, at its next pause, to a
-//! thread that gets a small share of a core in any case.
+//! Reading a segment takes tens of milliseconds, and writing its rows as Parquet a tenth of a second. On the threads of the
+//! runtime that would hold up what else they run. At a merely lower priority it holds requests up too, by as long as the
+//! scheduler lets a thread run before it gives the core to another. So it begins as work for idle cores, which whatever else
+//! wakes up takes the core from at once. On a machine whose cores are never idle such work would not come to an end; at its
+//! next pause it is then moved on, and with it all that follows in the same flush: the arithmetic to a thread that gets a small
+//! share of a core in any case, and the reading to the flush's own. A flush that is far behind gives way to nobody.
 //!
 //! Threads inherit the priority of the one that starts them and cannot raise it. So only the arithmetic runs there, in
 //! a runtime of its own: what reads and writes files may start threads that serve requests later.
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 /// How far the priority is lowered, on the scale of `nice`: such a thread gets about a tenth of a core that others want
@@ -34,6 +36,10 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Work that had less than this share of a core until then is starved.
 const LEAST_SHARE: f64 = 0.1;
+
+/// A flush with more than this before it no longer gives way: the lake falls ever further behind the journal, which in the end would
+/// be full and refuse requests.
+const FAR_BEHIND_BYTES: u64 = 256 << 20;
 
 /// Why background work did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -64,27 +70,59 @@ pub(crate) async fn run<T: Send + 'static>(
 }
 
 /// Arithmetic, which waits for nothing but pauses now and then.
-type Work<'w> = Pin<Box<dyn Future<Output = ()> + Send + 'w>>;
+pub(crate) type Work<'w> = Pin<Box<dyn Future<Output = ()> + Send + 'w>>;
 
-/// Does the work on threads that requests go before, and blocks until it is done. Work for which no thread or runtime could
-/// be had is dropped, which is logged.
-pub(crate) fn give_way(work: Work<'_>) {
-    let runtime = match Builder::new_current_thread().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return tracing::error!(%error, "no runtime for background work could be made"),
-    };
-    if let Some((runtime, work)) = on_thread(runtime, work, Priority::Idle) {
-        let _ = on_thread(runtime, work, Priority::Low);
+/// The work of one flush that requests go before. Work that is dropped because no thread or runtime could be had for it is logged.
+#[derive(Debug)]
+pub(crate) struct Background {
+    /// True once work was starved: there are no idle cores, which the next piece of work need not find out again.
+    is_starved: AtomicBool,
+    /// Where arithmetic goes then.
+    otherwise: Priority,
+}
+
+impl Background {
+    /// For a flush that has so many bytes of the journals before it.
+    pub(crate) fn of_flush(n_bytes: u64) -> Self {
+        let is_far_behind = n_bytes > FAR_BEHIND_BYTES;
+        Self {
+            is_starved: AtomicBool::new(is_far_behind),
+            otherwise: if is_far_behind { Priority::Even } else { Priority::Low },
+        }
+    }
+
+    /// Does the work on idle cores, and blocks until it is done, or starved: then what is left of it is returned.
+    pub(crate) fn on_idle_cores<'w>(&self, work: Work<'w>) -> Option<Work<'w>> {
+        if self.is_starved.load(Ordering::Relaxed) {
+            return Some(work);
+        }
+        let left = on_thread(work, Priority::Idle);
+        self.is_starved.fetch_or(left.is_some(), Ordering::Relaxed);
+        left
+    }
+
+    /// Does the work on idle cores, or where there are none at a low priority (or none, for a flush that is far behind), and
+    /// blocks until it is done.
+    pub(crate) fn give_way(&self, work: Work<'_>) {
+        if let Some(work) = self.on_idle_cores(work) {
+            let _ = on_thread(work, self.otherwise);
+        }
     }
 }
 
-/// Does the work on a new thread; what is left when it is to go on at another priority.
-fn on_thread(runtime: Runtime, work: Work<'_>, priority: Priority) -> Option<(Runtime, Work<'_>)> {
+/// Does the work on a new thread; what is left when it is to go on elsewhere.
+fn on_thread(work: Work<'_>, priority: Priority) -> Option<Work<'_>> {
+    let runtime = match Builder::new_current_thread().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "no runtime for background work could be made");
+            return None;
+        }
+    };
     thread::scope(|scope| {
         let working = move || {
             priority.take();
-            let left = runtime.block_on(until_starved(work, priority));
-            left.map(|left| (runtime, left))
+            runtime.block_on(until_starved(work, priority))
         };
         let started = thread::Builder::new()
             .name("lakeloop-encode".to_owned())
@@ -125,6 +163,8 @@ enum Priority {
     Idle,
     /// Less than others.
     Low,
+    /// As others do.
+    Even,
 }
 
 impl Priority {
@@ -141,6 +181,7 @@ impl Priority {
             // SAFETY: the call takes three numbers and touches no memory; 0 names the calling thread, for on Linux a
             // priority belongs to a thread.
             Self::Low => drop(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) }),
+            Self::Even => {}
         }
     }
 
@@ -198,7 +239,7 @@ mod tests {
     fn work_is_done_when_it_returns_also_what_it_spawned() {
         let numbers: Vec<u32> = (0..1000).collect();
         let mut sum = 0;
-        give_way(Box::pin(async {
+        Background::of_flush(0).give_way(Box::pin(async {
             for number in &numbers {
                 sum += number;
                 tokio::task::yield_now().await;
@@ -211,7 +252,7 @@ mod tests {
     #[test]
     fn work_that_panics_is_given_up() {
         let mut was_done = false;
-        give_way(Box::pin(async {
+        Background::of_flush(0).give_way(Box::pin(async {
             was_done = std::hint::black_box(false);
             assert!(was_done, "planned");
             was_done = true;
@@ -229,7 +270,19 @@ mod tests {
         let is_pending = runtime.block_on(poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_pending())));
         assert!(is_pending);
         sender.send(9).unwrap();
-        assert!(on_thread(runtime, work, Priority::Low).is_none());
+        assert!(on_thread(work, Priority::Low).is_none());
         assert_eq!(received, Some(9));
+    }
+
+    #[test]
+    fn a_flush_that_is_far_behind_looks_for_no_idle_cores() {
+        let background = Background::of_flush(FAR_BEHIND_BYTES + 1);
+        assert_eq!(background.otherwise, Priority::Even);
+        let mut was_done = false;
+        let left = background.on_idle_cores(Box::pin(async { was_done = true }));
+        assert!(left.is_some());
+        drop(left);
+        background.give_way(Box::pin(async { was_done = true }));
+        assert!(was_done);
     }
 }

@@ -10,22 +10,23 @@
 //! order, because the lake takes a lower number for a repetition; so a segment that cannot be read stops its journal
 //! (until a restart repairs it) rather than being passed by.
 //!
-//! It runs on a thread of its own, and its arithmetic in the [`background`]: requests go first.
+//! It runs on a thread of its own; reading segments and its arithmetic go to the [`background`]: requests go first.
 //!
 //! What cannot be decoded (written by a newer version, say) is set aside in a file of its own, logged and counted; see
 //! [`aside`](crate::aside). When the lake is away, segments stay in the journal, the writer waits twice as long after each
 //! failure, up to [`MAX_BACKOFF`], and the lag grows in `/metrics`; a full journal then refuses requests.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakeloop_journal::{JournalError, Records, SegmentNumber};
+use lakeloop_journal::{JournalError, Reading, Records, SegmentNumber};
 use lakeloop_lake::{Append, Encode, Lake, LakeError, TableName, WriterSequence};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::background::{self, BackgroundError};
+use crate::background::{self, Background, BackgroundError, Work};
 use crate::clock::Clock;
 use crate::journal::{Journals, Ledger};
 use crate::problem::Chain;
@@ -176,15 +177,22 @@ impl Writer {
 
     /// Flushes both journals; a failure of one does not keep the other waiting. It blocks the thread it runs on.
     async fn flush(&self, extent: Extent) -> Result<Flushed, FlushError> {
-        let decisions = self.flush_ledger(&self.journals.decisions, extent).await;
-        let outcomes = self.flush_ledger(&self.journals.outcomes, extent).await;
+        let ledgers = self.journals.ledgers();
+        let background = Background::of_flush(ledgers.map(|ledger| ledger.journal.status().n_bytes).into_iter().sum());
+        let decisions = self.flush_ledger(&self.journals.decisions, extent, &background).await;
+        let outcomes = self.flush_ledger(&self.journals.outcomes, extent, &background).await;
         Ok(Flushed {
             decisions: decisions?,
             outcomes: outcomes?,
         })
     }
 
-    async fn flush_ledger(&self, ledger: &Ledger, extent: Extent) -> Result<u64, FlushError> {
+    async fn flush_ledger(
+        &self,
+        ledger: &Ledger,
+        extent: Extent,
+        background: &Background,
+    ) -> Result<u64, FlushError> {
         let begun_at = (self.clock)();
         // A journal that cannot be sealed may still hold older segments that the lake can take.
         let sealed = match extent {
@@ -204,21 +212,21 @@ impl Writer {
                 // What the lake has already goes apart from what it has not.
                 let is_repeat = committed.is_some_and(|committed| sequence(segment) <= committed);
                 if group.n_bytes >= COMMIT_BYTES || (!is_repeat && group.is_repeat) {
-                    n_rows += self.flush_group(ledger, std::mem::take(&mut group)).await?;
+                    n_rows += self.flush_group(ledger, std::mem::take(&mut group), background).await?;
                 }
-                match ledger.journal.read(segment) {
+                match read(ledger, segment, background).await {
                     Ok(records) => {
                         group.n_bytes += records.n_bytes();
                         group.is_repeat = is_repeat;
                         group.segments.push((segment, records));
                     }
                     Err(source) => {
-                        self.flush_group(ledger, group).await?;
+                        self.flush_group(ledger, group, background).await?;
                         return Err(journal_error(ledger, source));
                     }
                 }
             }
-            n_rows += self.flush_group(ledger, group).await?;
+            n_rows += self.flush_group(ledger, group, background).await?;
         }
         sealed.map_err(|source| journal_error(ledger, source))?;
         if extent == Extent::All {
@@ -228,7 +236,7 @@ impl Writer {
     }
 
     /// Appends the segments in one commit under the number of the last, and releases them.
-    async fn flush_group(&self, ledger: &Ledger, group: Group) -> Result<u64, FlushError> {
+    async fn flush_group(&self, ledger: &Ledger, group: Group, background: &Background) -> Result<u64, FlushError> {
         let Some((last, _)) = group.segments.last() else {
             return Ok(0);
         };
@@ -243,7 +251,7 @@ impl Writer {
                 &table(ledger.book),
                 &mut rows,
                 Some(writer),
-                Encode::By(&background::give_way),
+                Encode::By(&|work: Work<'_>| background.give_way(work)),
             )
             .await;
         let n_rows = match appended.map_err(|source| lake_error(ledger, *last, source))? {
@@ -270,7 +278,32 @@ impl Writer {
                 .release(*segment)
                 .map_err(|source| journal_error(ledger, source))?;
         }
+        drop(rows);
+        // Tens of megabytes go back to the operating system.
+        drop(background.on_idle_cores(Box::pin(async { drop(group) })));
         Ok(n_rows)
+    }
+}
+
+/// The records of a segment, read where requests go first.
+async fn read(ledger: &Ledger, segment: SegmentNumber, background: &Background) -> Result<Records, JournalError> {
+    // Here, because it takes a lock that appends take too: a thread on idle cores may hold one for long.
+    let reading = ledger.journal.reading(segment)?;
+    let mut found = None;
+    if let Some(rest) = background.on_idle_cores(Box::pin(async { found = Some(to_end(reading).await) })) {
+        rest.await;
+    }
+    // Without a thread for it, it is read here.
+    found.unwrap_or_else(|| ledger.journal.read(segment))
+}
+
+async fn to_end(mut reading: Reading<'_>) -> Result<Records, JournalError> {
+    loop {
+        match reading.go_on()? {
+            ControlFlow::Continue(rest) => reading = rest,
+            ControlFlow::Break(records) => return Ok(records),
+        }
+        tokio::task::yield_now().await;
     }
 }
 

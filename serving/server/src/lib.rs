@@ -23,6 +23,7 @@
 //!
 //! - keys with scopes, checked before a body is read: `access`; TLS with certificates that are renewed while it runs: `tls`;
 //! - bounds on requests and connections, refused with when to try again, and a stop that finishes what it has begun: `load`;
+//! - a core for each thread that answers, and for the way to the lake what is left of them: `cores`, `background`;
 //! - an id for each request in answers, problems and the log: `request`, `access_log`; spans of some for a collector of
 //!   OpenTelemetry: `traces`; figures of bounded cardinality: `telemetry`.
 //!
@@ -41,6 +42,8 @@ mod around;
 mod access;
 
 mod load;
+
+mod cores;
 
 mod request;
 

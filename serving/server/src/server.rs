@@ -37,6 +37,7 @@ use crate::around::around;
 use crate::background::BackgroundError;
 use crate::cap_history::CapHistory;
 use crate::clock::Clock;
+use crate::cores::Cores;
 use crate::cors;
 use crate::error::ServerError;
 use crate::features::{Ages, FeatureStore};
@@ -184,6 +185,7 @@ pub async fn start_on(
         limits: Limits::from_settings(settings),
         access,
         load: Arc::new(Load::new(&settings.server)),
+        cores: Cores::for_threads(settings.server.workers),
         interest: if access_log.is_on() {
             Interest::Trail
         } else {
@@ -231,6 +233,8 @@ fn http_server(
     let (served, counted) = (Arc::clone(app), Arc::clone(&app.load));
     let origins = settings.server.cors_origins.clone();
     let http = HttpServer::new(move || {
+        // Each thread that answers calls this once.
+        served.cores.take_next();
         let app = Arc::clone(&served);
         HttpApp::new()
             .configure(|config| routes::configure(&served, config))

@@ -18,6 +18,7 @@ use crate::access_log::AccessLog;
 use crate::answers::Answers;
 use crate::clock::Clock;
 use crate::context::Places;
+use crate::cores::Cores;
 use crate::features::{FeatureStore, View};
 use crate::fields::{EventTimes, words};
 use crate::flush::FlushRequests;
@@ -165,6 +166,7 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) access: Arc<Access>,
     pub(crate) load: Arc<Load>,
+    pub(crate) cores: Cores,
     pub(crate) access_log: AccessLog,
     /// `None`: no request is traced.
     pub(crate) traces: Option<Traces>,

@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::{self, MessageHeader, root_as_message};
 
+use crate::cores;
 use crate::problem::Problem;
 
 /// What stands before each message, except in streams of very old writers.
@@ -20,6 +21,7 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Reads a whole stream.
 pub(super) async fn read(body: actix_web::web::Bytes) -> Result<(SchemaRef, Vec<RecordBatch>), Problem> {
     let read = tokio::task::spawn_blocking(move || {
+        cores::leave();
         check(&body)?;
         decode(&body)
     });
