@@ -63,11 +63,13 @@ pub struct ContextField {
 
 impl ContextField {
     /// True for what callers send; the other parts of a timestamp are taken from what they sent.
+    #[inline]
     pub fn is_sent(&self) -> bool {
         matches!(self.timestamp, None | Some(TimestampPart::Instant))
     }
 
     /// True for a field that callers send as a text with a time.
+    #[inline]
     pub fn is_timestamp(&self) -> bool {
         self.timestamp == Some(TimestampPart::Instant)
     }

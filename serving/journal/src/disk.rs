@@ -239,7 +239,10 @@ mod tests {
         OsDisk.create(&path).unwrap().append(b"seven bytes and more").unwrap();
         let mut bytes = Vec::new();
         let n_read = [7, 100, 100].map(|most| OsDisk.read_on(&path, &mut bytes, most).unwrap());
-        assert_eq!((n_read, bytes.as_slice()), ([7, 13, 0], b"seven bytes and more".as_slice()));
+        assert_eq!(
+            (n_read, bytes.as_slice()),
+            ([7, 13, 0], b"seven bytes and more".as_slice())
+        );
     }
 
     #[test]

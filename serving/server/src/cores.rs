@@ -31,7 +31,11 @@ impl Cores {
     pub(crate) fn for_threads(n_threads: usize) -> Self {
         let all = ALL.get_or_init(allowed);
         Self {
-            each: if all.len() == n_threads { all.clone() } else { Vec::new() },
+            each: if all.len() == n_threads {
+                all.clone()
+            } else {
+                Vec::new()
+            },
             n_taken: AtomicUsize::new(0),
         }
     }
@@ -58,7 +62,9 @@ fn allowed() -> Vec<usize> {
     let Ok(set) = sched_getaffinity(THIS_THREAD) else {
         return Vec::new();
     };
-    (0..CpuSet::count()).filter(|core| set.is_set(*core) == Ok(true)).collect()
+    (0..CpuSet::count())
+        .filter(|core| set.is_set(*core) == Ok(true))
+        .collect()
 }
 
 /// Keeps this thread to some cores; to those that it has where there are none.

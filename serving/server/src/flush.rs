@@ -187,12 +187,7 @@ impl Writer {
         })
     }
 
-    async fn flush_ledger(
-        &self,
-        ledger: &Ledger,
-        extent: Extent,
-        background: &Background,
-    ) -> Result<u64, FlushError> {
+    async fn flush_ledger(&self, ledger: &Ledger, extent: Extent, background: &Background) -> Result<u64, FlushError> {
         let begun_at = (self.clock)();
         // A journal that cannot be sealed may still hold older segments that the lake can take.
         let sealed = match extent {
