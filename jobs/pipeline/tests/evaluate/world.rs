@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::support::{Home, MINUTE, START};
 
-const SNACK: &str = r#"
+pub const SNACK: &str = r#"
 name = "snack"
 description = "Which snack?"
 unit = "user"
