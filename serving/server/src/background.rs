@@ -14,8 +14,9 @@
 //! next pause it is then moved on, and with it all that follows in the same flush: the arithmetic to a thread that gets a small
 //! share of a core in any case, and the reading to the flush's own. A flush that is far behind gives way to nobody.
 //!
-//! Threads inherit the priority of the one that starts them and cannot raise it. So only the arithmetic runs there, in
-//! a runtime of its own: what reads and writes files may start threads that serve requests later.
+//! Threads inherit the priority of the one that starts them and cannot raise it. So only what starts none runs there, in a
+//! runtime of its own: what writes files and asks the log may start threads that serve requests later. Nor may it hold a lock
+//! that requests need, for on idle cores it may stand still meanwhile.
 
 use std::future::poll_fn;
 use std::pin::Pin;
