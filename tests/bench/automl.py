@@ -138,7 +138,7 @@ def run_ours(binary, name, split, budget, seed, out):
     return dict(value=badness(metric, test.y, scores), bytes=len(pickle.dumps(kept)), unpacked=len(saved),
                 gzip=len(gzip.compress(saved)),
                 seconds=seconds, p99_us=told["p99_us"], chose=f"{told['trials']} trials: {told['parameters']}",
-                searched=told["seconds"], ece_raw=calibration(task, test.y, raw)["ece"] if task == "binary" else None,
+                searched=told["seconds"], ece_raw=calibration_error(test.y, raw) if task == "binary" else None,
                 **calibration(task, test.y, scores))
 
 

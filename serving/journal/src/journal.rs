@@ -1,7 +1,6 @@
 //! Owns the journal's public operations: open, append, wait, seal, read, release, close.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -163,16 +162,11 @@ impl Journal {
     /// [`JournalError::NotSealed`], [`JournalError::NoSuchSegment`]; [`JournalError::DamagedSegment`] when the file
     /// no longer holds what was checked when it was opened or written; [`JournalError::Closed`], [`JournalError::Io`].
     pub fn read(&self, segment: SegmentNumber) -> Result<Records, JournalError> {
-        let mut reading = self.reading(segment)?;
-        loop {
-            match reading.go_on()? {
-                ControlFlow::Continue(rest) => reading = rest,
-                ControlFlow::Break(records) => return Ok(records),
-            }
-        }
+        self.reading(segment)?.at_once()
     }
 
-    /// Begins to [`read`](Self::read) a segment piece by piece.
+    /// Begins to [`read`](Self::read) a segment piece by piece, as one that will be released next: the operating system need not
+    /// remember it.
     ///
     /// # Errors
     /// [`JournalError::NotSealed`], [`JournalError::NoSuchSegment`], [`JournalError::Closed`].

@@ -47,7 +47,7 @@ impl<'j> Reading<'j> {
         let Some(start) = self.next else {
             let read = self.disk.read_on(&self.path, &mut self.bytes, PIECE_BYTES);
             if read.map_err(|error| JournalError::io("read", &self.path, error))? == 0 {
-                self.next = Some(segment::begin(&self.bytes, self.number).ok_or_else(|| self.damaged(0))?);
+                self.begin()?;
             }
             return Ok(ControlFlow::Continue(self));
         };
@@ -63,6 +63,25 @@ impl<'j> Reading<'j> {
             self.payloads.push(payload);
         }
         Ok(ControlFlow::Break(Records::new(self.bytes, self.payloads)))
+    }
+
+    /// Reads all bytes in one call, and leaves them with the operating system for whoever reads them next.
+    pub(crate) fn at_once(mut self) -> Result<Records, JournalError> {
+        let read = self.disk.read(&self.path);
+        self.bytes = read.map_err(|error| JournalError::io("read", &self.path, error))?;
+        self.begin()?;
+        loop {
+            match self.go_on()? {
+                ControlFlow::Continue(rest) => self = rest,
+                ControlFlow::Break(records) => return Ok(records),
+            }
+        }
+    }
+
+    /// All bytes are there: the records are next.
+    fn begin(&mut self) -> Result<(), JournalError> {
+        self.next = Some(segment::begin(&self.bytes, self.number).ok_or_else(|| self.damaged(0))?);
+        Ok(())
     }
 
     fn damaged(&self, offset: usize) -> JournalError {

@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -94,6 +95,31 @@ fn a_number_is_never_given_twice() {
             "only lock and identity are left"
         );
     }
+}
+
+#[test]
+fn a_segment_is_read_in_pieces_as_it_is_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let (journal, _) = open(root.path());
+    for idx in 0..900_u32 {
+        journal.append(&idx.to_le_bytes().repeat(250)).unwrap();
+    }
+    let segment = journal.seal().unwrap().unwrap();
+    let mut reading = journal.reading(segment).unwrap();
+    let mut n_pauses = 0;
+    let in_pieces = loop {
+        match reading.go_on().unwrap() {
+            ControlFlow::Continue(rest) => reading = rest,
+            ControlFlow::Break(records) => break records,
+        }
+        n_pauses += 1;
+    };
+    assert!(
+        n_pauses >= 6,
+        "900 kB are read and checked in pieces: {n_pauses} pauses"
+    );
+    assert_eq!(in_pieces.len(), 900);
+    assert!(in_pieces.iter().eq(journal.read(segment).unwrap().iter()));
 }
 
 #[test]
